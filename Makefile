@@ -1,0 +1,35 @@
+# make sweep   set up and run the quickstart study        make test    set up and pass the tests
+# make quick   the tests without the slow ones            make lint    formatting, lint
+# make bench   the benchmarks, printed as ratios          make clean   remove .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+STUDY ?= quickstart
+BIN := .venv/bin
+
+.PHONY: sweep test quick lint bench clean
+
+# torch first and alone: asked for together with the rest, a resolver may weigh other builds of it
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"Python 3.11 or newer is needed, found {v[0]}.{v[1]}" if v < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+sweep: .venv/ready
+	$(BIN)/sweeper run $(STUDY) $(ARGS)
+
+test: .venv/ready
+	$(BIN)/python -m pytest $(ARGS)
+
+quick: .venv/ready
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+bench: .venv/ready
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,1 @@
+"""The science: datasets, encoders, fusions, methods, metrics and the one training loop."""

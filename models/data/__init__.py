@@ -1,0 +1,60 @@
+"""Datasets, one file each; no torch here but in feed.
+
+A dataset's file offers `load(*, root, **options) -> Dataset`, and two functions of the same options that
+load nothing: `files`, whose contents decide the data, and `modalities`, their names in order. One that
+derives something costly takes `cache`, a folder for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from models import registry
+from models.data.dataset import Dataset
+from models.data.hashes import fingerprint_files
+
+
+def load_dataset(
+    name: str, options: Mapping[str, Any], root: Path | None = None, cache: Path | None = None
+) -> Dataset:
+    """Return the dataset `name` with `options` from the folder `root`; derived files are kept in `cache`.
+
+    Raises UserError for an unknown name or option, and for data that are missing or cannot be used.
+    """
+    entry = registry.entry("dataset", name)
+    load = entry.load()
+    folders = {"root": root, "cache": cache}
+    given = {key: folder for key, folder in folders.items() if key in inspect.signature(load).parameters}
+    return load(**given, **entry.check(options))
+
+
+def fingerprint(
+    name: str, options: Mapping[str, Any], root: Path | None = None, cache: Path | None = None
+) -> str:
+    """Return a hash of the name, all options (defaults filled in) and the files' contents, loading nothing.
+
+    With `cache`, hashes of contents are remembered there. Raises UserError as `load_dataset` does.
+    """
+    module, full = _described(name, options)
+    paths = module.files(root=root, **full)
+    text = json.dumps([name, full, fingerprint_files(paths, cache)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def modalities(name: str, options: Mapping[str, Any], root: Path | None = None) -> list[str]:
+    """Return the names of the dataset's modalities in order, loading nothing; raises as `load_dataset`."""
+    module, full = _described(name, options)
+    return module.modalities(root=root, **full)
+
+
+def _described(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
+    """Return the dataset's module and all its options, defaults filled in."""
+    entry = registry.entry("dataset", name)
+    return import_module(entry.module), entry.defaults() | entry.check(options)

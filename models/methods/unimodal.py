@@ -1,0 +1,35 @@
+"""Unimodal training: one modality alone."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from models.errors import choose
+from models.method import Method
+from models.net import Net
+from models.tasks import Task
+from models.values import Batch, Output
+
+
+class Unimodal(Method):
+    """One encoder and a linear head, trained on one modality; the others are never read.
+
+    `modality` names it. A study that lists plain `unimodal` gets one arm per modality. Source: the unimodal rows
+    of LFM's Table 1.
+    """
+
+    fuses = False
+
+    def __init__(self, net: Net, task: Task, *, modality: str) -> None:
+        super().__init__(net, task)
+        self.modality = choose("modality", modality, net.encoders, "method 'unimodal'")
+        for name in list(net.encoders):
+            if name != modality:
+                del net.encoders[name]
+        self.head = nn.Linear(net.encoders[modality].dim, task.n_outputs)
+
+    def forward(self, batch: Batch) -> Output:
+        """Return the modality's features and logits; its read-out is the prediction itself."""
+        features = {self.modality: self.net.encode(self.modality, batch)}
+        logits = self.head(features[self.modality])
+        return Output(features, logits, lambda _: {self.modality: logits})

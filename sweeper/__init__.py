@@ -1,0 +1,1 @@
+"""The service: study, planner, executor, ledger, tracker, report."""

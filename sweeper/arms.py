@@ -1,0 +1,241 @@
+"""Arms and runs: a study unfolded into dataset × encoders × fusion × method, each with its own search space.
+
+A run is a value: the JSON payload of everything that can change its result; its key is the payload's hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sweeper import bridge, space
+from sweeper.bridge import Entry, UserError, choose
+from sweeper.space import Space, Values
+from sweeper.study import MethodEntry, Study
+
+Payload = dict[str, Any]
+
+
+def digest(value: object) -> str:
+    """Return a 16-digit hash of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One configuration × seed × stage of an arm; `limits` {epoch: worst admissible value} may end it early."""
+
+    arm: Arm
+    configuration: int
+    parameters: Values
+    stage: str
+    seed: int
+    limits: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def payload(self) -> Payload:
+        """Everything that can change the result."""
+        return self.arm.payload(self.parameters, self.stage, self.seed)
+
+    @cached_property
+    def key(self) -> str:
+        """The identity of the run."""
+        return digest(self.payload)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One dataset × encoders × fusion × method of a study, its fixed values and the space that is searched."""
+
+    axes: dict[str, str]
+    dataset: Payload
+    encoders: dict[str, Payload]
+    fusion: Payload | None
+    method: Entry
+    fixed: Values
+    space: Space
+    published: Values
+    conditions: tuple[str, ...]
+    metric: str
+    code: str
+
+    @cached_property
+    def name(self) -> str:
+        """The arm in words, unique in its study."""
+        return "/".join(v for v in self.axes.values() if v)
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of all that decides the arm's proposals."""
+        domains = {name: repr(domain) for name, domain in self.space.items()}
+        return digest([self.payload({}, "search", 0), self.fixed, domains, self.published])
+
+    def defaults(self) -> Values:
+        """Return configuration 0: the published defaults, where the study fixes nothing else."""
+        signature = {
+            f"train.{k}": p.default for k, p in bridge.settings.parameters().items()
+        } | self.method.defaults()
+        values = {name: signature[name] for name in self.space if name in signature}
+        return space.restrict({**values, **_only(self.published, self.space), **self.fixed}, self.space)
+
+    def payload(self, parameters: Mapping[str, Any], stage: str, seed: int) -> Payload:
+        """Return the run's value for a configuration of this arm."""
+        train = {k: p.default for k, p in bridge.settings.parameters().items()}
+        method = self.method.defaults()
+        for name, value in {**self.published, **self.fixed, **parameters}.items():
+            if name.startswith("train."):
+                train[name.removeprefix("train.")] = value
+            else:
+                method[name] = value
+        return {
+            "dataset": self.dataset,
+            "encoders": self.encoders,
+            "fusion": self.fusion,
+            "method": {"name": self.method.name, **method},
+            "train": train,
+            "metric": self.metric,
+            "conditions": list(self.conditions) if stage == "final" else [],
+            "stage": stage,
+            "seed": seed,
+            "code": self.code,
+        }
+
+
+def unfold(study: Study, data_root: Path | None = None, cache: Path | None = None) -> list[Arm]:
+    """Return the study's arms in the order of its lists; raises UserError for anything that cannot be run."""
+    plugins = tuple(study.plugins)
+    methods = bridge.entries("method", plugins)
+    settings = bridge.settings.parameters()
+    for key in study.train:
+        choose("setting", key, settings, "train")
+    train = {f"train.{k}": settings[k].admit(v, f"train.{k}") for k, v in study.train.items()}
+    fusions = [_checked("fusion", named) for named in study.fusion]
+    arms: list[Arm] = []
+    for dataset in study.dataset:
+        options = _checked("dataset", dataset)
+        name, rest = options["name"], {k: v for k, v in options.items() if k != "name"}
+        modalities = bridge.modalities(name, rest, root=data_root)
+        data = {**options, "fingerprint": bridge.fingerprint(name, rest, root=data_root, cache=cache)}
+        encoders = _encoders(study, modalities)
+        data_entry = bridge.entry("dataset", name)
+        for entry in study.entries:
+            method = methods[choose("method", entry.name, methods)]
+            _check_modalities(method, modalities, name)
+            for fusion in fusions if method.facts.get("fuses", True) else [None]:
+                for fixed_more, suffix in _each(method, modalities, entry):
+                    fixed, domains, published = _space(study, method, entry, train, fixed_more)
+                    axes = {
+                        "dataset": _label("dataset", options),
+                        "encoders": ", ".join(f"{m}: {_label('encoder', e)}" for m, e in encoders.items())
+                        or "default",
+                        "fusion": _label("fusion", fusion) if fusion else "none",
+                        "method": (entry.label or method.name) + suffix,
+                    }
+                    code = bridge.code_digest([method, data_entry])
+                    place = (tuple(study.conditions), study.select.metric, code)
+                    arms.append(Arm(axes, data, encoders, fusion, method, fixed, domains, published, *place))
+    names = [arm.name for arm in arms]
+    for twice in {n for n in names if names.count(n) > 1}:
+        raise UserError(f"two arms are called {twice!r}; give each method entry a `label` of its own")
+    return arms
+
+
+def _checked(kind: str, named: Mapping[str, Any]) -> Payload:
+    if not isinstance(named.get("name"), str):
+        raise UserError(
+            f"{kind} {dict(named)!r} has no name; write {kind}: NAME or {kind}: {{name: NAME, option: value}}"
+        )
+    entry = bridge.entry(kind, named["name"])
+    return {
+        "name": entry.name,
+        **entry.defaults(),
+        **entry.check({k: v for k, v in named.items() if k != "name"}),
+    }
+
+
+def _encoders(study: Study, modalities: list[str]) -> dict[str, Payload]:
+    for modality in study.encoders:
+        choose("modality", modality, modalities, "encoders")
+    return {m: _checked("encoder", named) for m, named in study.encoders.items()}
+
+
+def _check_modalities(method: Entry, modalities: list[str], dataset: str) -> None:
+    least, most = method.facts.get("modalities", (1, None))
+    if not least <= len(modalities) <= (most or len(modalities)):
+        bound = f"{least} to {most}" if most else f"at least {least}"
+        raise UserError(
+            f"method {method.name!r} needs {bound} modalities; dataset {dataset!r} has {len(modalities)}"
+            f" ({', '.join(modalities)})"
+        )
+
+
+def _each(method: Entry, modalities: list[str], entry: MethodEntry) -> list[tuple[Values, str]]:
+    """Return what multiplies a method's arms: its space file may ask for one arm per modality."""
+    parameter = space.read_file(method.name).get("per_modality")
+    if parameter is None or parameter in entry.space:
+        return [({}, "")]
+    return [({parameter: m}, f" {m}") for m in modalities]
+
+
+def _space(
+    study: Study, method: Entry, entry: MethodEntry, train: Values, more: Values
+) -> tuple[Values, Space, Values]:
+    """Return (fixed values, domains, published defaults) of an arm; the study overrides the method's file."""
+    schema = {f"train.{k}": p for k, p in bridge.settings.parameters().items()} | method.parameters
+    own = space.read_file(method.name)
+    given = {
+        **{f"train.{k}": v for k, v in space.read_file("common").get("space", {}).items()},
+        **own.get("space", {}),
+        **train,
+        **study.space,
+        **entry.space,
+        **more,
+    }
+    where = f"method {method.name!r}"
+    domains, fixed = {}, {}
+    for name, value in given.items():
+        choose("hyper-parameter", name, schema, where)
+        if isinstance(value, Mapping):
+            domains[name] = space.parse(name, value, schema[name], where)
+        else:
+            fixed[name] = schema[name].admit(value, f"{where}: {name}")
+    for name, domain in domains.items():
+        for other, _ in domain.when:
+            choose("hyper-parameter", other, schema, f"`when` of {name!r} ({where})")
+    published = {
+        k: schema[choose("hyper-parameter", k, schema, where)].admit(v, k)
+        for k, v in own.get("published", {}).items()
+    }
+    for name, parameter in method.parameters.items():
+        if parameter.default is bridge.REQUIRED and name not in fixed and name not in domains:
+            raise UserError(
+                f"{where} needs {name!r} ({bridge.describe(parameter.type)}); set it in the method's space"
+            )
+    known = {**{k: p.default for k, p in schema.items()}, **published, **fixed}
+    active = {n: d for n, d in domains.items() if all(o in domains or known[o] in ok for o, ok in d.when)}
+    return fixed, _resolved(active), published
+
+
+def _resolved(domains: Space) -> Space:
+    """Drop conditions on parameters that are not searched: those that failed are gone already."""
+    return {
+        name: space.Domain(
+            d.kind, d.bounds, d.log, d.choices, tuple(w for w in d.when if w[0] in domains), d.points
+        )
+        for name, d in domains.items()
+    }
+
+
+def _only(values: Values, names: Space) -> Values:
+    return {k: v for k, v in values.items() if k in names}
+
+
+def _label(kind: str, named: Payload) -> str:
+    entry = bridge.entry(kind, named["name"])
+    changed = {k: v for k, v in named.items() if k in entry.parameters and v != entry.parameters[k].default}
+    return named["name"] + (f" ({', '.join(f'{k} {v}' for k, v in changed.items())})" if changed else "")

@@ -1,0 +1,89 @@
+"""The ledger: an append-only file of JSON lines, the truth that tables and MLflow are views of.
+
+Kinds of line: `run` (a finished, pruned, diverged or failed run), `proposed` (a configuration of an arm),
+`selected` (an arm's configuration, frozen on validation, with the keys of its final runs).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from sweeper.bridge import UserError
+
+Record = Mapping[str, Any]
+
+
+class Ledger:
+    """Records read once and appended to, line by line; a line that cannot be read is kept, reported and skipped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: list[Record] = []
+        self.corrupt: list[int] = []
+        self.runs: dict[str, Record] = {}
+        self._lock: IO[str] | None = None
+        if path.exists():
+            self._read(path.read_bytes())
+
+    def _read(self, content: bytes) -> None:
+        for number, line in enumerate(content.split(b"\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                self._index(record)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                self.corrupt.append(number)
+
+    def _index(self, record: Record) -> None:
+        kind = record["kind"]
+        if kind == "run":
+            self.runs[record["key"]] = record
+        self.records.append(record)
+
+    def append(self, record: Record) -> None:
+        """Add one record, on disk before this returns."""
+        line = json.dumps(record, separators=(",", ":")) + "\n"
+        with self.path.open("ab") as file:
+            if file.tell() and not self._ends_with_newline():
+                file.write(b"\n")
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._index(record)
+
+    def of(self, kind: str) -> Iterable[Record]:
+        """Yield the records of one kind, in order."""
+        return (r for r in self.records if r["kind"] == kind)
+
+    def lock(self) -> None:
+        """Hold the ledger for this process; raise UserError if another one does. The system releases it at exit."""
+        self._lock = self.path.with_suffix(".lock").open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip()
+            raise UserError(
+                f"storage {str(self.path.parent)!r} is in use by process {holder or '?'};"
+                " wait for it or use another --storage"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    def unlock(self) -> None:
+        """Release the ledger."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def _ends_with_newline(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"

@@ -1,0 +1,202 @@
+"""A study carried out: checks, then planner, executor, ledger and tracker side by side, then the table."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sweeper import arms, bridge
+from sweeper import study as studies
+from sweeper.arms import Arm, Run
+from sweeper.ledger import Ledger
+from sweeper.planner import Planner
+from sweeper.storage import Storage
+from sweeper.study import Study
+
+HOME = Path(__file__).resolve().parent.parent
+REPEATABLE = ("done", "pruned", "diverged")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study reads and writes."""
+
+    storage: Storage
+    data_root: Path | None = None
+
+
+def data_root(given: str | None) -> Path | None:
+    """Return the folder of the datasets: --data-root, or SWEEPER_DATA, or none."""
+    text = given or os.environ.get("SWEEPER_DATA")
+    return Path(text).expanduser().resolve() if text else None
+
+
+def run(study: Study, place: Place) -> bool:
+    """Carry out a study to its end and write its tables; return whether every cell is complete.
+
+    Whatever the user can have got wrong is checked before anything is written.
+    """
+    from sweeper import report
+    from sweeper.progress import Progress
+    from sweeper.tracking import Tracker
+
+    unfolded = arms.unfold(study, place.data_root, place.storage.cache)
+    check_data(unfolded, place)
+    storage, origin = place.storage, provenance()
+    ledger = Ledger(storage.ledger)
+    ledger.lock()
+    for line in ledger.corrupt:
+        print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
+    folder = storage.study(study.study)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(studies.dump(study))
+    note(ledger, announcement(study, unfolded, origin))
+    usable = {key: record for key, record in ledger.runs.items() if record["status"] in REPEATABLE}
+    planner = Planner(study, unfolded, usable, proposals(ledger), lambda record: note(ledger, record))
+    progress = Progress(planner)
+    tracker = Tracker(study.study, storage, ledger)
+
+    def settle(run: Run, result: Mapping[str, Any]) -> None:
+        record = as_record(study, run, result, origin)
+        ledger.append(record)
+        planner.settle(run.key, record)
+        tracker.wake()
+
+    def settle_and_show(run: Run, result: Mapping[str, Any]) -> None:
+        settle(run, result)
+        progress.ran()
+
+    def take() -> Run | None:
+        """Return the next run that no worker has finished yet; results found on disk are entered on the way."""
+        while (run := planner.take()) is not None:
+            result = storage.result(run.key)
+            if result is None or result["status"] not in REPEATABLE or result["status"] == "pruned":
+                return run
+            settle(run, result)
+        return None
+
+    def order(run: Run) -> dict[str, Any]:
+        made = as_order(study, run, place)
+        bridge.write_json(storage.run(run.key) / "run.json", made)
+        return made
+
+    tracker.start()
+    try:
+        first = take()
+        if first is not None:
+            from sweeper import executor
+
+            executor.start(HOME)
+            executor.carry_out(
+                first, take, lambda: planner.finished, order, settle_and_show, progress.show, study.resources
+            )
+    finally:
+        progress.show(last=True)
+        found = report.build(study.study, ledger.records)
+        made = [folder / "study.yaml", *report.write(found, folder), storage.ledger]
+        tracker.close()
+        if first is not None:
+            executor.stop()
+        ledger.unlock()
+    print(found.text("md"))
+    print("\n".join(["written:", *(f"  {path}" for path in made), tracker.how_to_open()]))
+    return found.complete
+
+
+def check_data(unfolded: list[Arm], place: Place) -> None:
+    """Load every dataset once, so that missing or broken data end the command before anything is written."""
+    for named in {repr(arm.dataset): arm.dataset for arm in unfolded}.values():
+        options = {k: v for k, v in named.items() if k not in ("name", "fingerprint")}
+        bridge.load_dataset(named["name"], options, root=place.data_root, cache=place.storage.cache)
+
+
+def announcement(study: Study, unfolded: list[Arm], origin: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ledger's record of what a study plans: its arms, seeds, rule, layout."""
+    return {
+        "kind": "study",
+        "study": study.study,
+        "arms": [{"key": arm.key, "axes": arm.axes, "code": arm.code} for arm in unfolded],
+        "search": study.search.model_dump(),
+        "final": study.final.model_dump(),
+        "select": study.select.model_dump(),
+        "conditions": study.conditions,
+        "layout": study.report.model_dump(),
+        "git": origin["git"],
+    }
+
+
+def note(ledger: Ledger, record: dict[str, Any]) -> None:
+    """Append a record unless the latest of its kind, study and arm says the same."""
+    same = [r for r in ledger.of(record["kind"]) if _subject(r) == _subject(record)]
+    if not same or {k: v for k, v in same[-1].items() if k != "git"} != {
+        k: v for k, v in record.items() if k != "git"
+    }:
+        ledger.append(record)
+
+
+def _subject(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    place = record.get("configuration") if record["kind"] == "proposed" else None
+    return record["kind"], record.get("study"), record.get("arm"), place
+
+
+def proposals(ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return {arm: {configuration: parameters}} as proposed so far."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for record in ledger.of("proposed"):
+        found.setdefault(record["arm"], {})[record["configuration"]] = record["parameters"]
+    return found
+
+
+def as_order(study: Study, run: Run, place: Place) -> dict[str, Any]:
+    """Return a run's picklable order: all that a worker needs, and all that `repro` needs to do it again."""
+    return {
+        "payload": run.payload,
+        "key": run.key,
+        "folder": place.storage.run(run.key),
+        "data_root": place.data_root,
+        "cache": place.storage.cache,
+        "limits": run.limits,
+        "plugins": tuple(study.plugins),
+        "checkpoints": study.checkpoints,
+        **study.resources.model_dump(),
+    }
+
+
+def as_record(study: Study, run: Run, result: Mapping[str, Any], origin: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ledger's record of a run."""
+    return {
+        "kind": "run",
+        "key": run.key,
+        "study": study.study,
+        "arm": run.arm.key,
+        "axes": run.arm.axes,
+        "configuration": run.configuration,
+        "parameters": run.parameters,
+        "stage": run.stage,
+        "seed": run.seed,
+        **result,
+        **origin,
+    }
+
+
+@cache
+def provenance() -> dict[str, str]:
+    """Return the state of the code and the versions of the libraries that can change a number."""
+    names = ("torch", "numpy", "ray", "optuna", "mlflow")
+    return {"git": git_state(), "versions": " ".join(f"{name}-{version(name)}" for name in names)}
+
+
+def git_state() -> str:
+    """Return the commit of this project, with + if files differ from it, or `unknown` outside a repository."""
+    try:
+        command = ["git", "-C", str(HOME), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
