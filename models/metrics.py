@@ -41,9 +41,9 @@ def accuracy(probabilities: np.ndarray, target: np.ndarray) -> float:
 def classification(probabilities: np.ndarray, target: np.ndarray) -> dict[str, float]:
     """Return accuracy, macro_f1, weighted_f1 and map of probabilities (N, C) against the target (N,).
 
-    F1 is averaged over the classes present or predicted, plainly or by their rows; a class that is only one of
-    the two has 0. MAP is the plain mean, over the classes present, of the average precision of one class against
-    the rest, without interpolation. Source: the metrics of LFM section 4.1.
+    F1 is averaged over the classes present or predicted, plainly or by their rows; a class that is only one
+    of the two has 0. MAP is the plain mean, over the classes present, of the average precision of one class
+    against the rest, without interpolation. Source: the metrics of LFM section 4.1.
     """
     from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
