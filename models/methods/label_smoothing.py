@@ -1,0 +1,31 @@
+"""Joint training on smoothed labels."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from models.errors import UserError
+from models.method import Method
+from models.net import Net
+from models.tasks import Task
+from models.values import Batch, Context, Output
+
+
+class LabelSmoothing(Method):
+    """Minimise (1 - eps) CE(one-hot label) + eps CE(uniform label 1/C) on the fused logits (B, C).
+
+    `eps` in [0, 1]: 0 is joint training to the bit; 1 ignores the labels and must give chance accuracy.
+    LFM's Figure 1 mixes L_S and L_U with weights w and 1 - w, which is eps = 1 - w; its w = 0.7 is the
+    default. Source: Szegedy et al., CVPR 2016; Yang et al. (LFM), NeurIPS 2024, Figure 1. Raises UserError
+    for an eps outside [0, 1].
+    """
+
+    def __init__(self, net: Net, task: Task, *, eps: float = 0.3) -> None:
+        super().__init__(net, task)
+        if not 0 <= eps <= 1:
+            raise UserError(f"label_smoothing: eps is {eps}; admissible: a share of the label, 0 to 1")
+        self.eps = eps
+
+    def loss(self, output: Output, batch: Batch, ctx: Context) -> Tensor:
+        """Return the mean cross-entropy against the smoothed labels."""
+        return self.task.loss(output.fused, batch.target, label_smoothing=self.eps)
