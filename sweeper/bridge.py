@@ -7,8 +7,6 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +69,7 @@ def execute(
         result |= {"status": "failed", "error": {"class": _error_class(error), "message": _one_line(error)}}
         result["trace"] = traceback.format_exc(limit=-12)
     result["seconds"] = time.time() - started
+    result["bytes"] = sum(path.stat().st_size for path in folder.glob("*"))
     result["memory_mb"] = _peak_memory_mb()
     from models import parallel
 
@@ -85,12 +84,6 @@ def write_json(path: Path, value: object) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value, default=str))
     temporary.replace(path)
-
-
-def summary(kind: str, name: str, plugins: tuple[str, ...] = ()) -> str:
-    """Return the first sentence of an entry's documentation."""
-    found = entry(kind, name, plugins)
-    return (found.doc or getdoc(import_module(found.module)) or "").split("\n\n")[0].replace("\n", " ")
 
 
 def _train(

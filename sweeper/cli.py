@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sweeper.bridge import UserError, choose
+from sweeper.bridge import REQUIRED, UserError, choose, describe, entries
 
 STORAGE = "sweeps"
 
@@ -102,12 +102,81 @@ def _report(options: argparse.Namespace) -> int:
 
         records = fetch_records(options.from_mlflow, options.study)
     else:
-        records = Ledger(storage.open_storage(options.storage).ledger).records
+        records = Ledger(storage.locate(options.storage).ledger).records
     print(report.build(options.study, records, **axes).text(options.format, partial=options.partial))
     return 0
 
 
-COMMANDS = {"run": _run, "report": _report}
+def _plan(options: argparse.Namespace) -> int:
+    from sweeper import arms, plan, service, storage, study
+    from sweeper.ledger import Ledger
+
+    loaded = study.load(options.study, options.overrides)
+    place = storage.locate(options.storage)
+    ledger = Ledger(place.ledger)
+    unfolded = arms.unfold(loaded, service.data_root(options.data_root))
+    plans = plan.plan(loaded, unfolded, ledger.runs, service.proposals(ledger))
+    print("\n".join(plan.describe(loaded, plans)))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from sweeper import plan, storage
+    from sweeper.ledger import Ledger
+
+    ledger = Ledger(storage.locate(options.storage).ledger)
+    known = {r["study"] for r in ledger.of("study")}
+    names = [choose("study", options.study, known, "the ledger")] if options.study else []
+    print("\n".join(plan.progress(ledger.records, names)) or f"no study in {ledger.path.parent} yet")
+    for line in ledger.corrupt:
+        print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
+    return 0
+
+
+def _repro(options: argparse.Namespace) -> int:
+    from sweeper import repro, service, storage
+    from sweeper.ledger import Ledger
+
+    place = storage.locate(options.storage)
+    ledger = Ledger(place.ledger)
+    record = ledger.runs[repro.find(ledger.runs, options.run)]
+    same, said = repro.again(record, place, service.data_root(options.data_root))
+    print("\n".join(said))
+    return 0 if same else 1
+
+
+def _list(kind: str) -> Callable[[argparse.Namespace], int]:
+    def command(_: argparse.Namespace) -> int:
+        for name, entry in entries(kind).items():
+            print(f"{name}: {' '.join(entry.doc.split(chr(10) * 2)[0].split())}")
+            for key, parameter in entry.parameters.items():
+                default = "required" if parameter.default is REQUIRED else parameter.default
+                print(f"    {key} = {default}    {describe(parameter.type)}")
+        return 0
+
+    return command
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from sweeper import doctor, service
+
+    well = True
+    for ok, sentence in doctor.checks(options.storage, service.data_root(None)):
+        print(f"{'ok  ' if ok else 'FAIL'} {sentence}")
+        well &= ok
+    return 0 if well else 1
+
+
+COMMANDS = {
+    "run": _run,
+    "plan": _plan,
+    "status": _status,
+    "report": _report,
+    "repro": _repro,
+    "methods": _list("method"),
+    "datasets": _list("dataset"),
+    "doctor": _doctor,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

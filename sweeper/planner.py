@@ -8,7 +8,6 @@ turn, so none waits for the slowest.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from sweeper.arms import Arm, Run
 from sweeper.bridge import direction
 from sweeper.proposals import Proposals
-from sweeper.racing import epoch_limits, rungs, survivors
+from sweeper.racing import epoch_limits, rungs, runs_planned, survivors
 from sweeper.study import Study
 
 Record = Mapping[str, Any]
@@ -128,15 +127,8 @@ class Race:
         """Return how many runs the arm takes, an upper bound while racing."""
         if self.stage == "over":
             return len(self.runs)
-        final = len(self.study.final.seeds)
-        if self.size == 1:
-            return final
-        total = alive = self.size
-        total *= self.rungs[0]
-        for before, after in itertools.pairwise(self.rungs):
-            alive = -(-alive // 2) if self.study.search.racing == "halving" else alive
-            total += alive * (after - before)
-        return total + final
+        study = self.study
+        return runs_planned(study.search.racing, self.size, len(study.search.seeds), len(study.final.seeds))
 
     def scores(self, configuration: int, stage: str = "search") -> dict[int, float]:
         """Return {seed: value of the selection metric on validation, larger is better} of the finished runs."""

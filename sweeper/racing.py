@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -15,6 +16,18 @@ def rungs(rule: str, n_seeds: int) -> list[int]:
     if rule == "halving":
         return [*(2**i for i in range(n_seeds.bit_length()) if 2**i < n_seeds), n_seeds]
     return list(range(1, n_seeds + 1)) if rule == "paired" else [n_seeds]
+
+
+def runs_planned(rule: str, configurations: int, n_seeds: int, n_final: int) -> int:
+    """Return how many runs an arm takes, at most: its rungs and its final seeds; one configuration needs no search."""
+    if configurations == 1:
+        return n_final
+    seeds = rungs(rule, n_seeds)
+    alive, total = configurations, configurations * seeds[0]
+    for before, after in itertools.pairwise(seeds):
+        alive = -(-alive // 2) if rule == "halving" else alive
+        total += alive * (after - before)
+    return total + n_final
 
 
 def survivors(scores: Scores, rule: str, alpha: float = 0.1) -> list[int]:

@@ -54,14 +54,20 @@ class Storage:
         return json.loads(path.read_text()) if path.exists() else None
 
 
-def open_storage(where: str) -> Storage:
-    """Return the storage at a folder or a file:// URI, made if absent; raise UserError if it cannot be written."""
+def locate(where: str) -> Storage:
+    """Return the storage at a folder or a file:// URI, there or not; raise UserError for another scheme."""
     uri = urlparse(where)
     if uri.scheme not in ("", "file"):
         raise UserError(
             f"storage {where!r} has scheme {uri.scheme!r}; give a folder that every node can write, or file:///such/a/folder"
         )
-    root = Path(unquote(uri.path) if uri.scheme else where).expanduser().resolve()
+    return Storage(Path(unquote(uri.path) if uri.scheme else where).expanduser().resolve())
+
+
+def open_storage(where: str) -> Storage:
+    """Return the storage at a folder or a file:// URI, made if absent; raise UserError if it cannot be written."""
+    storage = locate(where)
+    root = storage.root
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):
@@ -70,4 +76,4 @@ def open_storage(where: str) -> Storage:
         raise UserError(
             f"storage {str(root)!r} is not writable ({error.strerror}); give --storage a folder that is"
         ) from None
-    return Storage(root)
+    return storage

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
-from sweeper.bridge import UserError, choose
 from sweeper import formats
+from sweeper.bridge import UserError, choose
 from sweeper.statistics import mean_std, paired_p
 
 PROBLEM = ("dataset", "condition", "metric")  # cells that differ in one of these are never compared
