@@ -1,0 +1,239 @@
+"""What every method must keep, whatever it does: one table of cases (cases.py) drives all of these."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from cases import CASES, SETTINGS, VARIANTS, Case, build, fit, synthetic, weights
+
+from models.build import build_method
+from models.errors import Diverged, UserError
+from models.evaluation import all_scores, evaluate
+from models.registry import entries
+from models.trainer import splits_of, train
+
+EVERY = [pytest.param(c, id="-".join(map(str, [c.method, *c.options.values()]))) for c in CASES + VARIANTS]
+FUSIONS = sorted(entries("fusion"))
+fusing = [c for c in CASES if entries("method")[c.method].facts.get("fuses", True)]
+
+
+def admits(case: Case, modalities: int) -> bool:
+    least, most = entries("method")[case.method].facts.get("modalities", (1, None))
+    return least <= modalities <= (most or modalities)
+
+
+def fusion_of(case: Case) -> str | None:
+    return "concat" if entries("method")[case.method].facts.get("fuses", True) else None
+
+
+def test_the_table_has_a_row_for_every_method():
+    assert {c.method for c in CASES} == set(entries("method"))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.neutral is not None], ids=lambda c: c.method)
+def test_neutral_setting_is_joint_training_to_the_bit(case):
+    data = synthetic()
+    joint, neutral = build({"name": "joint"}, data), build({"name": case.method, **case.neutral}, data)
+    fit(joint, data)
+    fit(neutral, data)
+    for name, p in weights(joint).items():
+        assert torch.equal(p, weights(neutral)[name]), name
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_resume_equals_uninterrupted(case, tmp_path):
+    data = synthetic()
+    whole, halted = (
+        build(case.named, data, fusion=fusion_of(case)),
+        build(case.named, data, fusion=fusion_of(case)),
+    )
+    expected = fit(whole, data)
+
+    class Killed(Exception):
+        pass
+
+    def kill(entry: dict[str, float]) -> None:
+        if entry["epoch"] == 2:
+            raise Killed
+
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        fit(halted, data, resume=path, on_epoch=kill)
+    resumed = build(case.named, data, fusion=fusion_of(case))
+    found = fit(resumed, data, resume=path)
+    assert found == expected
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_another_seed_gives_other_weights_and_the_same_seed_the_same(case):
+    data = synthetic()
+    found = []
+    for seed in (0, 0, 1):
+        method = build(case.named, data, seed, fusion_of(case))
+        fit(method, data, seed=seed)
+        found.append(torch.cat([p.flatten() for p in method.parameters()]))
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[0], found[2])
+
+
+@pytest.mark.parametrize("modalities", [1, 2, 3])
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.method != "lfm"] + VARIANTS[:1], ids=lambda c: c.method
+)
+def test_learns_better_than_chance_with_one_two_three_modalities(case, modalities):
+    if not admits(case, modalities):
+        with pytest.raises(UserError, match=f"{case.method!r} needs at least 2 modalities"):
+            build(case.named, synthetic(modalities), fusion=fusion_of(case))
+        return
+    data = synthetic(modalities)
+    method = build(case.named, data, fusion=fusion_of(case))
+    fit(method, data, dataclasses.replace(SETTINGS, epochs=12))
+    scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
+    assert scores["accuracy"] > 0.45  # chance is 0.25, its std over 64 rows 0.054
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("case", fusing, ids=lambda c: c.method)
+def test_learns_with_every_fusion(case, fusion):
+    data = synthetic(3)
+    method = build(case.named, data, fusion=fusion)
+    fit(method, data, dataclasses.replace(SETTINGS, epochs=20, lr=0.01, optimizer="adam"))
+    scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
+    assert scores["accuracy"] > 0.45  # chance is 0.25
+    assert all(math.isfinite(v) for v in scores.values())
+    assert {f"accuracy/m{i}" for i in range(3)} <= set(scores)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.permutes], ids=lambda c: c.method)
+def test_reordering_modalities_permutes_what_is_learned(case):
+    """Concatenation's head permutes with the modalities; initial weights come from streams named after them."""
+    data = synthetic(3)
+    order = ["m2", "m0", "m1"]
+    spec = dataclasses.replace(data.spec, modalities={m: data.spec.modalities[m] for m in order})
+    turned = dataclasses.replace(data, spec=spec, inputs={m: data.inputs[m] for m in order})
+    one = build(case.named, data, fusion=fusion_of(case) and "mean", dtype=torch.float64)
+    other = build(case.named, turned, fusion=fusion_of(case) and "mean", dtype=torch.float64)
+    state = one.state_dict()
+    assert set(state) == set(other.state_dict())
+    other.load_state_dict(state)
+    curves = [fit(one, data).curve, fit(other, turned).curve]
+    for a, b in zip(*curves, strict=True):
+        assert set(a) == set(b)
+        for name, value in a.items():
+            assert value == pytest.approx(b[name], rel=1e-6, abs=1e-9), name
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_a_run_may_lack_modalities_in_rows(case):
+    data = synthetic(3, missing=0.4)
+    method = build(case.named, data, fusion=fusion_of(case))
+    curve = fit(method, data).curve
+    assert all(math.isfinite(v) for entry in curve for v in entry.values())
+
+
+def test_hooks_cannot_see_test_data():
+    data = synthetic()
+    method = build({"name": "joint"}, data)
+    splits = splits_of(data, method, 0)
+    seen = set()
+    for feed in (splits.train, splits.held_out, splits.validation):
+        seen |= {int(i) for batch in feed.batches(16) for i in batch.index}
+    assert not seen & set(data.rows["test"].tolist())
+    assert len(seen) == len(data.rows["train"]) + len(data.rows["validation"])
+
+
+def test_held_out_rows_are_never_trained_on():
+    data = synthetic()
+    method = build({"name": "lfm"}, data)
+    splits = splits_of(data, method, 0)
+    train_rows, held = set(splits.train.rows.tolist()), set(splits.held_out.rows.tolist())
+    assert held
+    assert not train_rows & held
+    assert train_rows | held == set(data.rows["train"].tolist())
+
+
+def test_divergence_is_told():
+    data = synthetic()
+    method = build({"name": "joint"}, data)
+    with pytest.raises(Diverged, match="loss became"):
+        fit(method, data, dataclasses.replace(SETTINGS, lr=1e30, epochs=5))
+
+
+def test_limits_end_a_run_early():
+    data = synthetic()
+    method = build({"name": "joint"}, data)
+    outcome = fit(method, data, limits={2: 1.1})
+    assert outcome.stopped
+    assert len(outcome.curve) == 2
+
+
+def test_the_best_epochs_weights_are_kept():
+    data = synthetic()
+    method = build({"name": "joint"}, data)
+    outcome = fit(method, data, dataclasses.replace(SETTINGS, epochs=8))
+    values = [entry["validation/accuracy"] for entry in outcome.curve]
+    assert outcome.best_epoch == 1 + values.index(max(values))
+    scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
+    assert scores["accuracy"] == max(values)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "plateau"])
+def test_every_optimizer_and_schedule_trains(optimizer, schedule):
+    data = synthetic()
+    method = build({"name": "joint"}, data)
+    lr = 0.1 if optimizer == "sgd" else 0.01
+    settings = dataclasses.replace(
+        SETTINGS, epochs=6, lr=lr, optimizer=optimizer, schedule=schedule, clip=1.0
+    )
+    losses = [entry["loss/loss"] for entry in fit(method, data, settings).curve]
+    assert losses[-1] < losses[0]
+
+
+def test_bfloat16_autocast_trains():
+    data = synthetic()
+    method = build({"name": "ogm"}, data)
+    losses = [
+        e["loss/loss"] for e in fit(method, data, dataclasses.replace(SETTINGS, precision="bf16")).curve
+    ]
+    assert losses[-1] < losses[0]
+    assert all(p.dtype == torch.float32 for p in method.parameters())
+
+
+def test_unknown_names_are_told_in_a_sentence():
+    data = synthetic()
+    with pytest.raises(UserError, match="unknown method 'jonit'; did you mean 'joint'"):
+        build({"name": "jonit"}, data)
+    with pytest.raises(UserError, match="unknown hyper-parameter 'tua' in method 'lfm'; did you mean 'tau'"):
+        build({"name": "lfm", "tua": 1.0}, data)
+    with pytest.raises(UserError, match="unknown modality 'm9'"):
+        build_method(data.spec, {"m9": {"name": "mlp"}}, {"name": "concat"}, {"name": "joint"}, 0)
+
+
+def test_training_does_not_disturb_the_callers_randomness_of_building(tmp_path: Path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    build({"name": "uniform"}, synthetic())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_train_reports_every_epoch():
+    data = synthetic()
+    method = build({"name": "lfm"}, data)
+    seen = []
+    train(method, splits_of(data, method, 0), SETTINGS, 0, on_epoch=seen.append)
+    assert [e["epoch"] for e in seen] == [1, 2, 3]
+    assert {
+        "alpha",
+        "loss/classification",
+        "validation/accuracy",
+        "validation/accuracy/m0",
+        "validation/gap",
+    } <= set(seen[-1])
