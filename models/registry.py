@@ -64,6 +64,11 @@ class Entry:
                 )
         return {k: self.parameters[k].admit(v, f"{self.kind} {self.name!r}: {k}") for k, v in options.items()}
 
+    @property
+    def locations(self) -> set[str]:
+        """The parameters that say where something lies; they are not part of what it is."""
+        return {name for name, parameter in self.parameters.items() if parameter.type is Path}
+
     def defaults(self) -> dict[str, Any]:
         """Return the default of every parameter that has one."""
         return {k: p.default for k, p in self.parameters.items() if p.default is not REQUIRED}
@@ -168,7 +173,7 @@ def _parameters(node: ast.FunctionDef) -> dict[str, Parameter]:
     for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
         if argument.arg in GIVEN_BY_CALLER:
             continue
-        kind = eval(ast.unparse(argument.annotation), {"Literal": Literal, "Path": str})  # our own source
+        kind = eval(ast.unparse(argument.annotation), {"Literal": Literal, "Path": Path})  # our own source
         found[argument.arg] = Parameter(kind, REQUIRED if default is None else ast.literal_eval(default))
     return found
 
@@ -201,7 +206,7 @@ def _admit(value: Any, kind: Any) -> tuple[bool, Any]:  # noqa: ANN401 - any YAM
         return number, float(value) if number else value
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool), value
-    return isinstance(value, kind), value
+    return isinstance(value, str if kind is Path else kind), value
 
 
 def describe(kind: Any) -> str:  # noqa: ANN401 - any annotation
@@ -217,7 +222,9 @@ def describe(kind: Any) -> str:  # noqa: ANN401 - any annotation
         return f"a list of {describe(get_args(kind)[0])}"
     if origin is dict:
         return f"a mapping to {describe(get_args(kind)[1])}"
-    return {float: "a number", int: "a whole number", bool: "true | false", str: "text"}.get(kind, str(kind))
+    return {float: "a number", int: "a whole number", bool: "true | false", str: "text", Path: "a path"}.get(
+        kind, str(kind)
+    )
 
 
 def code_digest(used: Iterable[Entry]) -> str:

@@ -26,6 +26,13 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
+def identity(payload: Payload) -> Payload:
+    """Return the payload without the paths in its dataset's options."""
+    named = payload["dataset"]
+    paths = bridge.entry("dataset", named["name"]).locations
+    return {**payload, "dataset": {k: v for k, v in named.items() if k not in paths}} if paths else payload
+
+
 @dataclass(frozen=True)
 class Run:
     """One configuration × seed × stage of an arm; `limits` {epoch: worst admissible value} may end it early."""
@@ -44,8 +51,8 @@ class Run:
 
     @cached_property
     def key(self) -> str:
-        """The identity of the run."""
-        return digest(self.payload)
+        """The identity of the run: where its data lie does not count, their fingerprint does."""
+        return digest(identity(self.payload))
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Arm:
     def key(self) -> str:
         """A hash of all that decides the arm's proposals."""
         domains = {name: repr(domain) for name, domain in self.space.items()}
-        return digest([self.payload({}, "search", 0), self.fixed, domains, self.published])
+        return digest([identity(self.payload({}, "search", 0)), self.fixed, domains, self.published])
 
     def defaults(self) -> Values:
         """Return configuration 0: the published defaults, where the study fixes nothing else."""
@@ -118,6 +125,8 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
     arms: list[Arm] = []
     for dataset in study.dataset:
         options = _checked("dataset", dataset)
+        for key in bridge.entry("dataset", options["name"]).locations:
+            options[key] = str((data_root or Path.cwd()) / Path(options[key]).expanduser())
         name, rest = options["name"], {k: v for k, v in options.items() if k != "name"}
         modalities = bridge.modalities(name, rest, root=data_root)
         data = {**options, "fingerprint": bridge.fingerprint(name, rest, root=data_root, cache=cache)}

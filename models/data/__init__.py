@@ -38,13 +38,15 @@ def load_dataset(
 def fingerprint(
     name: str, options: Mapping[str, Any], root: Path | None = None, cache: Path | None = None
 ) -> str:
-    """Return a hash of the name, all options (defaults filled in) and the files' contents, loading nothing.
+    """Return a hash of name, options (defaults filled in, locations left out) and files' contents, loading nothing.
 
     With `cache`, hashes of contents are remembered there. Raises UserError as `load_dataset` does.
     """
     module, full = _described(name, options)
     paths = module.files(root=root, **full)
-    text = json.dumps([name, full, fingerprint_files(paths, cache)], sort_keys=True)
+    locations = registry.entry("dataset", name).locations
+    told = {key: value for key, value in full.items() if key not in locations}
+    text = json.dumps([name, told, fingerprint_files(paths, cache)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

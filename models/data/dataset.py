@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,24 @@ from models.streams import numpy_stream
 from models.values import DataSpec, InputSpec
 
 SPLITS = ("train", "validation", "test")
+# a modality's name becomes a torch submodule's, which may not be an attribute that modules have already
+TAKEN_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda
+    double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu items keys load_state_dict modules mtia named_buffers named_children
+    named_modules named_parameters parameters pop register_backward_hook register_buffer
+    register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+    set_submodule share_memory state_dict to to_empty train training type update values xpu
+    zero_grad
+    """,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -86,9 +105,10 @@ def assemble(
 def check_input(name: str, modality: str, array: np.ndarray, n: int) -> None:
     """Raise UserError unless `array` (N, ...) is a named modality of `n` samples that a net can take."""
     where = f"dataset {name!r}: modality {modality!r}"
-    if not modality.isidentifier():
+    if not modality.isidentifier() or modality in TAKEN_NAMES:
         raise UserError(
-            f"{where} has no usable name; letters, digits and underscores are admissible, a letter first"
+            f"{where} has no usable name; letters, digits and underscores are admissible, a letter first,"
+            " but not the name of a module's attribute such as type or values"
         )
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8 or not array.dtype.isnative:
         raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -62,8 +62,3 @@ class Feed:
             torch.as_tensor(rows, **place),
             {m: torch.as_tensor(p[rows], **place) for m, p in data.present.items()},
         )
-
-
-def positions_of(order: Sequence[int] | np.ndarray, device: torch.device | str) -> Tensor:
-    """Return an order of rows as a tensor of positions."""
-    return torch.as_tensor(np.asarray(order), device=device)

@@ -32,7 +32,11 @@ class Case:
 CASES = [
     Case("joint", neutral={}),
     Case("label_smoothing", neutral={"eps": 0.0}),
-    Case("lfm", {"schedule": "learned", "alpha0": 0.5, "tau": 0.5}, neutral={"schedule": "constant", "alpha": 0.0}),
+    Case(
+        "lfm",
+        {"schedule": "learned", "alpha0": 0.5, "tau": 0.5},
+        neutral={"schedule": "constant", "alpha": 0.0},
+    ),
     Case("mla", permutes=False),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
     Case("uniform"),
