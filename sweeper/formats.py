@@ -14,12 +14,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sweeper.tables import Cell, Labels, Table
-
-NOTHING = "—"
+from sweeper.bridge import choose
+from sweeper.tables import NOTHING, Cell, Labels, Table
 
 _SIGNS = {"±": "pm", "†": "dagger", "≥": "ge", "≤": "le", "×": "times", "↑": "uparrow", "↓": "downarrow"}
 _TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
@@ -195,3 +192,12 @@ WRITERS: dict[str, Callable[[Table, Sequence[str]], str]] = {
     "html": page,
     "csv": long_form,
 }
+
+
+def render(table: Table, format: str, caption: Sequence[str] = ()) -> str:
+    """Write a table as "md", "latex" (booktabs), "html" (one small page) or "csv" (long form, no caption).
+
+    The caller's sentences in `caption` stand before those of the table. Raises UserError for another format.
+    """
+    write = WRITERS[choose("format", format, WRITERS)]
+    return write(table, [text if text.endswith(".") else f"{text}." for text in (*caption, *table.caption)])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper import tables
+from sweeper import formats, tables
 from sweeper.bridge import choose, direction
 from sweeper.tables import Result
 
@@ -45,7 +45,7 @@ class Report:
 
     def text(self, format: str = "md", *, partial: bool = False) -> str:
         """Return the table and its caption as md, latex, csv or html."""
-        return tables.render(self.table(partial=partial), format, self.caption)
+        return formats.render(self.table(partial=partial), format, self.caption)
 
 
 def build(

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
-from sweeper import formats
 from sweeper.bridge import UserError, choose
 from sweeper.statistics import mean_std, paired_p
 
+NOTHING = "—"
 PROBLEM = ("dataset", "condition", "metric")  # cells that differ in one of these are never compared
 SHARES = {"accuracy", "acc", "f1", "precision", "recall", "map", "auc", "gap"}  # shown times 100
 ALPHA = 0.05
@@ -55,7 +55,7 @@ class Cell:
     failed: dict[int, str] = field(default_factory=dict)
     note: str = ""
     shown: bool = False
-    text: str = formats.NOTHING
+    text: str = NOTHING
     rank: int = 0
     tied: bool = False
 
@@ -141,7 +141,7 @@ def pivot(
         *_ranking(cells.values(), ("row", "column")[along], metrics, directions),
     ]
     if len(cells) < len(down) * len(across) or any(cell.status == "missing" for cell in cells.values()):
-        caption.append(f"{formats.NOTHING}: nothing planned, run or measured.")
+        caption.append(f"{NOTHING}: nothing planned, run or measured.")
     return Table(
         row_axes=tuple(rows),
         column_axes=tuple(columns),
@@ -152,15 +152,6 @@ def pivot(
         caption=tuple(caption),
         percent=frozenset(percent),
     )
-
-
-def render(table: Table, format: str, caption: Sequence[str] = ()) -> str:
-    """Write a table as "md", "latex" (booktabs), "html" (one small page) or "csv" (long form, no caption).
-
-    The caller's sentences in `caption` stand before those of the table. Raises UserError for another format.
-    """
-    write = formats.WRITERS[choose("format", format, formats.WRITERS)]
-    return write(table, [text if text.endswith(".") else f"{text}." for text in (*caption, *table.caption)])
 
 
 def _check(results: Sequence[Result], axes: Labels, metrics: Sequence[str], directions: Mapping) -> None:
@@ -265,7 +256,7 @@ def _digits(summaries: list[tuple[float, float | None, int]], scale: float) -> i
 def _text(cell: Cell, scale: float, digits: int, with_n: bool) -> str:
     """Return what the cell says, without marks."""
     if cell.status == "missing":
-        return formats.NOTHING
+        return NOTHING
     counted = f"n={len(cell.values)}/{len(cell.planned)}"
     broken = f"failed {len(cell.failed)}/{len(cell.planned)}"
     reasons = ", ".join(reason for reason, _ in Counter(cell.failed.values()).most_common())

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from models.errors import UserError
 from sweeper.figures import _panel, bars, best_so_far, curves, running_best
-from sweeper.tables import Result, pivot, render
+from sweeper.formats import render
+from sweeper.tables import Result, pivot
 
 DIRECTIONS = {"accuracy": "max", "nll": "min", "gap": None}
 

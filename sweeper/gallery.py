@@ -1,0 +1,89 @@
+"""Which figures a study gets: its table, its search, its validation curves, and whatever its methods logged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeper import figures
+from sweeper.bridge import direction
+from sweeper.report import Report
+
+Record = Mapping[str, Any]
+Curves = list[tuple[str, dict[int, list[float]]]]
+COMMON = ("epoch", "loss/", "validation/")  # what every run logs; the rest is a method's own
+
+
+def draw(
+    study: str, found: Report, records: Sequence[Record], run_folder: Callable[[str], Path], folder: Path
+) -> list[Path]:
+    """Draw the figures of a study into `folder` and return the files; curves are those of the final runs."""
+    plan = next(r for r in reversed(records) if r["kind"] == "study" and r["study"] == study)
+    metric = plan["select"]["metric"]
+    names = labels([arm["axes"] for arm in plan["arms"]])
+    arms = dict(zip([arm["key"] for arm in plan["arms"]], names, strict=True))
+    runs = {r["key"]: r for r in records if r["kind"] == "run"}
+    chosen = {r["arm"]: r for r in records if r["kind"] == "selected" and r["study"] == study}
+    final = {
+        name: {
+            int(s): runs[k]
+            for s, k in chosen[arm]["runs"].items()
+            if k in runs and runs[k]["status"] == "done"
+        }
+        for arm, name in arms.items()
+        if arm in chosen
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    made = figures.bars(found.table(partial=True), folder / "table")
+    curves = [(name, {s: list(r["curve"]) for s, r in own.items()}) for name, own in final.items() if own]
+    if curves:
+        made += figures.curves(curves, folder / "validation", ylabel=f"validation {metric}")
+    search = _search(arms, records, metric)
+    if search:
+        made += figures.best_so_far(
+            search, folder / "search", direction=direction(metric), ylabel=f"validation {metric}"
+        )
+    for name, logged in _logged(final, run_folder).items():
+        made += figures.curves(logged, folder / name.replace("/", "-"), ylabel=name)
+    return made
+
+
+def labels(axes: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return a short name for each arm: its method, and the other axes in which arms differ if that is not enough."""
+    methods = [one["method"] for one in axes]
+    if len(set(methods)) == len(methods):
+        return methods
+    varied = [a for a in axes[0] if a != "method" and len({one[a] for one in axes}) > 1]
+    return [" · ".join([one["method"], *(one[a] for a in varied)]) for one in axes]
+
+
+def _search(
+    arms: Mapping[str, str], records: Sequence[Record], metric: str
+) -> list[tuple[str, list[tuple[float, float | None]]]]:
+    found: dict[str, list[tuple[float, float | None]]] = {name: [] for name in arms.values()}
+    for record in records:
+        if record["kind"] == "run" and record["stage"] == "search" and record["arm"] in arms:
+            own = found[arms[record["arm"]]]
+            value = record["metrics"]["validation"][metric] if record["status"] == "done" else None
+            own.append((len(own) + 1, value))
+    return [(name, values) for name, values in found.items() if values]
+
+
+def _logged(
+    final: Mapping[str, Mapping[int, Record]], run_folder: Callable[[str], Path]
+) -> dict[str, Curves]:
+    """Return {quantity: curves} of what methods logged in final runs beside losses and validation metrics."""
+    found: dict[str, Curves] = {}
+    for label, own in final.items():
+        quantities: dict[str, dict[int, list[float]]] = {}
+        for seed, record in own.items():
+            path = run_folder(record["key"]) / "curve.json"
+            for entry in json.loads(path.read_text()) if path.exists() else []:
+                for name, value in entry.items():
+                    if not name.startswith(COMMON):
+                        quantities.setdefault(name, {}).setdefault(seed, []).append(value)
+        for name, values in quantities.items():
+            found.setdefault(name, []).append((label, values))
+    return found
