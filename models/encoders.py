@@ -45,15 +45,17 @@ def convnet(
     width: int = 16,
     layers: int = 3,
     dim: int = 64,
+    pool: int = 4,
     norm: Literal["none", "batch", "group"] = "none",
 ) -> nn.Module:
     """Return a small convolutional net for images (C, H, W), made for 8×8 and up; features (B, dim) ≥ 0.
 
     It has `layers` convolutions of 3×3, `width` channels in the first and twice as many in each that follows;
-    all but the first halve the image. Global average pooling and a linear layer with ReLU follow. There is no
+    all but the first halve the image. The last map is averaged over a grid of at most `pool` × `pool` cells (1:
+    over the whole map, which forgets where in a spectrogram a sound is), a linear layer with ReLU follows. No
     batch norm unless asked for: its statistics are over a rank's own rows, so several ranks train unlike one.
     """
-    _check("convnet", spec, width=width, layers=layers, dim=dim)
+    _check("convnet", spec, width=width, layers=layers, pool=pool, dim=dim)
     channels = [spec.shape[0]] + [width * 2**k for k in range(layers)]
     norms = {
         "none": lambda n: [],
@@ -63,7 +65,15 @@ def convnet(
     body = []
     for stride, (a, b) in zip([1] + [2] * (layers - 1), pairwise(channels), strict=True):
         body += [nn.Conv2d(a, b, 3, stride=stride, padding=1), *norms[norm](b), nn.ReLU()]
-    return _Encoder(dim, *body, _Mean((2, 3)), nn.Linear(channels[-1], dim), nn.ReLU())
+    cells = [min(pool, -(-n // 2 ** (layers - 1))) for n in spec.shape[1:]]
+    return _Encoder(
+        dim,
+        *body,
+        nn.AdaptiveAvgPool2d(cells),
+        nn.Flatten(),
+        nn.Linear(channels[-1] * prod(cells), dim),
+        nn.ReLU(),
+    )
 
 
 def resnet18(spec: InputSpec, *, width: int = 64) -> nn.Module:
