@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Arm:
     conditions: tuple[str, ...]
     metric: str
     code: str
+    proposer: tuple[str, int]
 
     @cached_property
     def name(self) -> str:
@@ -80,25 +81,28 @@ class Arm:
     def key(self) -> str:
         """A hash of all that decides the arm's proposals."""
         domains = {name: repr(domain) for name, domain in self.space.items()}
-        return digest([identity(self.payload({}, "search", 0)), self.fixed, domains, self.published])
+        payload = identity(self.payload({}, "search", 0))
+        return digest([payload, self.fixed, domains, self.published, self.proposer])
+
+    @cached_property
+    def base(self) -> Values:
+        """Every parameter's value where no configuration says otherwise: fixed, published or of the signature."""
+        settings = {f"train.{k}": p.default for k, p in bridge.settings.parameters().items()}
+        return {**settings, **self.method.defaults(), **self.published, **self.fixed}
 
     def defaults(self) -> Values:
-        """Return configuration 0: the published defaults, where the study fixes nothing else."""
-        signature = {
-            f"train.{k}": p.default for k, p in bridge.settings.parameters().items()
-        } | self.method.defaults()
-        values = {name: signature[name] for name in self.space if name in signature}
-        return space.restrict({**values, **_only(self.published, self.space), **self.fixed}, self.space)
+        """Return configuration 0: the published defaults, where the study fixes nothing else.
+
+        A parameter that has no default takes the middle of its domain.
+        """
+        values = {name: self.base.get(name, domain.at(0.5)) for name, domain in self.space.items()}
+        return space.restrict({**values, **self.fixed}, self.space)
 
     def payload(self, parameters: Mapping[str, Any], stage: str, seed: int) -> Payload:
         """Return the run's value for a configuration of this arm."""
-        train = {k: p.default for k, p in bridge.settings.parameters().items()}
-        method = self.method.defaults()
-        for name, value in {**self.published, **self.fixed, **parameters}.items():
-            if name.startswith("train."):
-                train[name.removeprefix("train.")] = value
-            else:
-                method[name] = value
+        values = {**self.base, **parameters}
+        train = {k.removeprefix("train."): v for k, v in values.items() if k.startswith("train.")}
+        method = {k: v for k, v in values.items() if not k.startswith("train.")}
         return {
             "dataset": self.dataset,
             "encoders": self.encoders,
@@ -122,17 +126,23 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
         choose("setting", key, settings, "train")
     train = {f"train.{k}": settings[k].admit(v, f"train.{k}") for k, v in study.train.items()}
     fusions = [_checked("fusion", named) for named in study.fusion]
+    datasets = [_dataset(named, data_root) for named in study.dataset]
+    everywhere = {m for _, modalities in datasets for m in modalities}
+    named_encoders = {
+        choose("modality", m, everywhere, "encoders"): _checked("encoder", e)
+        for m, e in study.encoders.items()
+    }
+    proposer = (study.search.sampler, study.search.seed)
     arms: list[Arm] = []
-    for dataset in study.dataset:
-        options = _checked("dataset", dataset)
-        for key in bridge.entry("dataset", options["name"]).locations:
-            options[key] = str((data_root or Path.cwd()) / Path(options[key]).expanduser())
+    for options, modalities in datasets:
         name, rest = options["name"], {k: v for k, v in options.items() if k != "name"}
-        modalities = bridge.modalities(name, rest, root=data_root)
         data = {**options, "fingerprint": bridge.fingerprint(name, rest, root=data_root, cache=cache)}
-        encoders = _encoders(study, modalities)
+        encoders = {m: named for m, named in named_encoders.items() if m in modalities}
+        _, modal, modality = study.select.metric.partition("/")
+        if modal:
+            choose("modality", modality, modalities, f"select.metric {study.select.metric!r}")
         data_entry = bridge.entry("dataset", name)
-        for entry in study.entries:
+        for entry in study.methods:
             method = methods[choose("method", entry.name, methods)]
             _check_modalities(method, modalities, name)
             for fusion in fusions if method.facts.get("fuses", True) else [None]:
@@ -146,7 +156,7 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
                         "method": (entry.label or method.name) + suffix,
                     }
                     code = bridge.code_digest([method, data_entry])
-                    place = (tuple(study.conditions), study.select.metric, code)
+                    place = (tuple(study.conditions), study.select.metric, code, proposer)
                     arms.append(Arm(axes, data, encoders, fusion, method, fixed, domains, published, *place))
     names = [arm.name for arm in arms]
     for twice in {n for n in names if names.count(n) > 1}:
@@ -167,10 +177,13 @@ def _checked(kind: str, named: Mapping[str, Any]) -> Payload:
     }
 
 
-def _encoders(study: Study, modalities: list[str]) -> dict[str, Payload]:
-    for modality in study.encoders:
-        choose("modality", modality, modalities, "encoders")
-    return {m: _checked("encoder", named) for m, named in study.encoders.items()}
+def _dataset(named: Mapping[str, Any], data_root: Path | None) -> tuple[Payload, list[str]]:
+    """Return a dataset's options, their paths made absolute, and its modalities."""
+    options = _checked("dataset", named)
+    for key in bridge.entry("dataset", options["name"]).locations:
+        options[key] = str((data_root or Path.cwd()) / Path(options[key]).expanduser())
+    rest = {k: v for k, v in options.items() if k != "name"}
+    return options, bridge.modalities(options["name"], rest, root=data_root)
 
 
 def _check_modalities(method: Entry, modalities: list[str], dataset: str) -> None:
@@ -213,9 +226,6 @@ def _space(
             domains[name] = space.parse(name, value, schema[name], where)
         else:
             fixed[name] = schema[name].admit(value, f"{where}: {name}")
-    for name, domain in domains.items():
-        for other, _ in domain.when:
-            choose("hyper-parameter", other, schema, f"`when` of {name!r} ({where})")
     published = {
         k: schema[choose("hyper-parameter", k, schema, where)].admit(v, k)
         for k, v in own.get("published", {}).items()
@@ -226,22 +236,27 @@ def _space(
                 f"{where} needs {name!r} ({bridge.describe(parameter.type)}); set it in the method's space"
             )
     known = {**{k: p.default for k, p in schema.items()}, **published, **fixed}
-    active = {n: d for n, d in domains.items() if all(o in domains or known[o] in ok for o, ok in d.when)}
-    return fixed, _resolved(active), published
+    return fixed, _reachable(domains, known, schema, where), published
 
 
-def _resolved(domains: Space) -> Space:
-    """Drop conditions on parameters that are not searched: those that failed are gone already."""
-    return {
-        name: space.Domain(
-            d.kind, d.bounds, d.log, d.choices, tuple(w for w in d.when if w[0] in domains), d.points
+def _reachable(domains: Space, known: Values, schema: Mapping[str, Any], where: str) -> Space:
+    """Return the domains whose conditions can hold, in an order in which those stand first that others depend on.
+
+    Conditions on parameters that are not searched are decided here, by their `known` values, and dropped.
+    """
+    found: Space = {}
+    for name, domain in space.ordered(domains):
+        place = f"`when` of {name!r} ({where})"
+        when = tuple(
+            (
+                choose("hyper-parameter", other, schema, place),
+                tuple(schema[other].admit(v, place) for v in ok),
+            )
+            for other, ok in domain.when
         )
-        for name, d in domains.items()
-    }
-
-
-def _only(values: Values, names: Space) -> Values:
-    return {k: v for k, v in values.items() if k in names}
+        if all(other in found or (other not in domains and known[other] in ok) for other, ok in when):
+            found[name] = replace(domain, when=tuple(w for w in when if w[0] in found))
+    return found
 
 
 def _label(kind: str, named: Payload) -> str:

@@ -7,6 +7,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "Entry",
     "Parameter",
     "UserError",
+    "arguments",
     "choose",
     "code_digest",
     "describe",
@@ -49,14 +51,22 @@ def execute(
     plugins: tuple[str, ...] = (),
     checkpoints: str = "best",
     device: str = "cpu",
+    threads: int | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Carry out one run and return its result; whatever it raises becomes part of the result.
 
     `folder` gets result.json (last, atomically), curve.json, predictions.npz and, by the policy `checkpoints`
     (none | best | all), best.pt and checkpoint.pt; a checkpoint found there is resumed. With several ranks every
-    rank calls this and rank 0 writes.
+    rank calls this and rank 0 writes. `threads` is how many torch uses, since they can change a sum's last digit.
     """
+    import torch
+
+    from models import parallel
+
+    import_module("models.trainer")  # before the clock starts: what a process imports once is no run's time
+    if threads:
+        torch.set_num_threads(threads)
     folder, started = Path(folder), time.time()
     result: dict[str, Any] = {"started": started, "host": os.uname().nodename}
     try:
@@ -68,14 +78,20 @@ def execute(
     except Exception as error:  # the boundary: any failure of a run is a record, and the actor stays warm
         result |= {"status": "failed", "error": {"class": _error_class(error), "message": _one_line(error)}}
         result["trace"] = traceback.format_exc(limit=-12)
+    if device != "cpu":
+        torch.cuda.empty_cache()  # others may share the GPU while this process waits for its next run
     result["seconds"] = time.time() - started
     result["bytes"] = sum(path.stat().st_size for path in folder.glob("*"))
     result["memory_mb"] = _peak_memory_mb()
-    from models import parallel
-
     if parallel.rank() == 0:
         write_json(folder / "result.json", result)
     return result
+
+
+def arguments(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an order of the service says to `execute`."""
+    names = ("payload", "folder", "data_root", "cache", "limits", "plugins", "checkpoints")
+    return {name: order[name] for name in names} | {"threads": max(1, int(order["cpus"]))}
 
 
 def write_json(path: Path, value: object) -> None:
@@ -164,11 +180,9 @@ def _dataset(named: Mapping[str, Any], data_root: Path | None, cache: Path | Non
 
 
 def _error_class(error: Exception) -> str:
-    return (
-        "OOM"
-        if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError)
-        else type(error).__name__
-    )
+    text = str(error).lower()
+    short = "out of memory" in text or "can't allocate memory" in text
+    return "OOM" if short or isinstance(error, MemoryError) else type(error).__name__
 
 
 def _one_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """The command line: `sweeper run | plan | status | report | repro | methods | datasets | doctor`.
 
 Exit codes: 0 all is well, 1 a cell of the table is incomplete (or a check of `doctor` or `repro` failed), 2 the
-user's mistake, told in one sentence.
+user's mistake, told in one sentence, 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"sweeper: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("sweeper: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

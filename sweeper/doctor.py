@@ -49,7 +49,7 @@ def _versions() -> Iterator[Check]:
         try:
             found = version(name)
         except PackageNotFoundError:
-            optional = name in ("pytest", "ruff")
+            optional = name in ("hypothesis", "pytest", "ruff")
             yield optional, f"{name} is not installed" + (" (needed for the tests only)" if optional else "")
             continue
         if found.split("+")[0] != pinned:
@@ -66,8 +66,10 @@ def _resources() -> Iterator[Check]:
         memory > 2,
         f"{os.cpu_count()} CPU cores, {memory:.0f} GiB of memory, GPUs: {', '.join(gpus) or 'none'}",
     )
-    cluster = os.environ.get("RAY_ADDRESS")
-    yield True, f"Ray cluster: {cluster or 'one is started on this machine when a study runs'}"
+    from sweeper import executor
+
+    address = executor.cluster()
+    yield True, f"Ray cluster: {address or 'one is started on this machine when a study runs'}"
 
 
 def _mlflow(uri: str | None) -> Check:

@@ -7,47 +7,73 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+# what is set in the environment already holds
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # else Ctrl-C ends like a finished study
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one process less for each run
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeper import bridge
 from sweeper.arms import Run
+from sweeper.bridge import UserError
 from sweeper.study import Resources
 
 ATTEMPTS = 3
 UNLIMITED = 10**9
 
 
+def cluster() -> str | None:
+    """Return the address of the cluster to use: RAY_ADDRESS, or one that `ray start` began here and that listens."""
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"]
+    marker = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    try:
+        host, _, port = marker.read_text().strip().rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=1):
+            return f"{host}:{port}"
+    except (OSError, ValueError):  # a cluster that was killed leaves its marker
+        return None
+
+
 def start(home: Path) -> None:
-    """Connect to the running Ray cluster, or start one on this machine whose workers can import this package."""
+    """Connect to the cluster, or start one on this machine, so that workers can import this package.
+
+    Raises UserError if a cluster is named but does not answer.
+    """
     if ray.is_initialized():
         return
-    logging.getLogger("ray").setLevel(logging.ERROR)
     path = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH", "")]))
-    common = {
-        "runtime_env": {"env_vars": {"PYTHONPATH": path}},
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-    }
-    address = os.environ.get("RAY_ADDRESS")
-    if address or _cluster_here():
-        ray.init(address=address or "auto", **common)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = cluster()
+    if address is None:
+        # inherited by the workers that Ray starts ahead, which a runtime_env could not use
+        os.environ["PYTHONPATH"] = path
+        ray.init(address="local", include_dashboard=False, **quiet)
     else:
-        ray.init(address="local", include_dashboard=False, **common)
+        try:
+            ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": path}}, **quiet)
+        except ConnectionError:
+            raise UserError(
+                f"no Ray cluster answers at {address}; start it, or unset RAY_ADDRESS to use this machine alone"
+            ) from None
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are records here
 
 
 def stop() -> None:
@@ -57,34 +83,50 @@ def stop() -> None:
 
 def slots(resources: Resources) -> int:
     """Return how many runs fit on the cluster at once; raise UserError if none does."""
+    if resources.workers > 1 and resources.gpus % 1:
+        raise UserError(
+            f"resources: {resources.gpus:g} GPU for each of {resources.workers} workers; a run on several workers"
+            " needs whole GPUs, or none"
+        )
     have = ray.cluster_resources()
-    fits = math.floor(have.get("CPU", 0) / (resources.cpus * resources.workers) + 1e-9)
-    if resources.gpus:
-        fits = min(fits, math.floor(have.get("GPU", 0) / (resources.gpus * resources.workers) + 1e-9))
+    need = {"CPU": resources.cpus * resources.workers, "GPU": resources.gpus * resources.workers}
+    fits = min(math.floor(have.get(kind, 0) / n + 1e-9) for kind, n in need.items() if n)
     if fits < 1:
-        raise bridge.UserError(
+        raise UserError(
             f"a run needs {resources.workers} × ({resources.cpus:g} CPU, {resources.gpus:g} GPU), but the cluster has"
             f" {have.get('CPU', 0):g} CPU and {have.get('GPU', 0):g} GPU; lower resources in the study"
         )
     return fits
 
 
-def carry_out(
-    first: Run,
-    take: Callable[[], Run | None],
-    finished: Callable[[], bool],
-    order: Callable[[Run], dict[str, Any]],
-    settle: Callable[[Run, dict[str, Any]], None],
-    idle: Callable[[], None],
-    resources: Resources,
-) -> None:
-    """Run `first` and what `take` gives until `finished`; `order` makes a run picklable, `settle` takes its result.
+class Session(Protocol):
+    """The study's side of the work: what is to be done, and what became of it."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to take, now or later."""
+
+    def take(self) -> Run | None:
+        """Return the next run, None if there is none now."""
+
+    def order(self, run: Run) -> dict[str, Any]:
+        """Return what a worker needs for a run, picklable."""
+
+    def settle(self, run: Run, result: Mapping[str, Any]) -> None:
+        """Take a run's result."""
+
+    def idle(self) -> None:
+        """Be called now and then."""
+
+
+def carry_out(first: Run, session: Session, resources: Resources) -> None:
+    """Carry out `first` and what the session gives until it is finished.
 
     A worker that dies is replaced and its run tried again, ATTEMPTS times in all.
     """
-    searcher = _PlannerSearch(first, take, finished, order, settle, idle)
-    several = resources.workers > 1
-    share = {"cpu": 0.05} if several else {"cpu": resources.cpus, "gpu": resources.gpus}
+    searcher = _PlannerSearch(first, session)
+    # on several workers Ray Train reserves what they use; the trial itself only waits, but must reserve something
+    share = {"memory": 1} if resources.workers > 1 else {"cpu": resources.cpus, "gpu": resources.gpus}
     folder = tempfile.mkdtemp(prefix="sweeper-tune-")
     tuner = tune.Tuner(
         tune.with_resources(_trial, share),
@@ -96,7 +138,11 @@ def carry_out(
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name="study", storage_path=folder, verbose=0, failure_config=tune.FailureConfig(max_failures=0)
+            name="study",
+            storage_path=folder,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=0),
+            callbacks=[_Watch(searcher)],
         ),
     )
     try:
@@ -107,40 +153,27 @@ def carry_out(
         raise searcher.error
 
 
-def _trial(order: dict[str, Any]) -> None:
-    """Carry out one run inside a warm actor."""
+def execute(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out an order in this process, or on its workers, and return the result."""
     if order["workers"] > 1:
         from sweeper.distributed import execute_on_workers
 
-        result = execute_on_workers(order)
-    else:
-        device = "cuda" if order["gpus"] else "cpu"
-        result = bridge.execute(**arguments(order), device=device)
-    tune.report({"result": json.dumps(result)})
+        return execute_on_workers(order)
+    return bridge.execute(**bridge.arguments(order), device="cuda" if order["gpus"] else "cpu")
 
 
-def arguments(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an order says to bridge.execute."""
-    names = ("payload", "folder", "data_root", "cache", "limits", "plugins", "checkpoints")
-    return {name: order[name] for name in names}
+def _trial(order: dict[str, Any]) -> None:
+    """Carry out one run inside a warm actor."""
+    tune.report({"result": json.dumps(execute(order))})
 
 
 class _PlannerSearch(Searcher):
     """Hands Tune the planner's next run and the planner each result."""
 
-    def __init__(
-        self,
-        first: Run,
-        take: Callable[[], Run | None],
-        finished: Callable[[], bool],
-        order: Callable[[Run], dict[str, Any]],
-        settle: Callable[[Run, dict[str, Any]], None],
-        idle: Callable[[], None],
-    ) -> None:
+    def __init__(self, first: Run, session: Session) -> None:
         super().__init__()
-        self.take, self.finished, self.order, self.settle, self.idle = take, finished, order, settle, idle
-        self.running: dict[str, Run] = {}
-        self.started: dict[str, float] = {}
+        self.session = session
+        self.running: dict[str, tuple[Run, float]] = {}
         self.attempts: dict[str, int] = {}
         self.again = [first]
         self.error: Exception | None = None
@@ -150,12 +183,11 @@ class _PlannerSearch(Searcher):
         if self.error:
             return Searcher.FINISHED
         try:
-            self.idle()
-            run = self.again.pop() if self.again else self.take()
+            run = self.again.pop() if self.again else self.session.take()
             if run is None:
-                return Searcher.FINISHED if self.finished() else None
-            self.running[trial_id], self.started[trial_id] = run, time.time()
-            return self.order(run)
+                return Searcher.FINISHED if self.session.finished else None
+            self.running[trial_id] = run, time.time()
+            return self.session.order(run)
         except Exception as error:  # Tune would log and go on; the driver must end with it
             self.error = error
             return Searcher.FINISHED
@@ -166,24 +198,24 @@ class _PlannerSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Settle the run, or queue it again if its worker died."""
-        run = self.running.pop(trial_id, None)
-        if run is None:
+        """Settle the run; one whose worker died is `lost`, which hears why."""
+        if not error and trial_id in self.running:
+            self._settle(self.running.pop(trial_id)[0], json.loads((result or {})["result"]))
+
+    def lost(self, trial_id: str, reason: str) -> None:
+        """Queue a run again whose worker died, and settle it as preempted when that was the last attempt."""
+        run, began = self.running.pop(trial_id)
+        self.attempts[run.key] = self.attempts.get(run.key, 0) + 1
+        if self.attempts[run.key] < ATTEMPTS:
+            self.again.append(run)
             return
-        began = self.started.pop(trial_id)
-        text = (result or {}).get("result")
-        if text is None:
-            self.attempts[run.key] = self.attempts.get(run.key, 0) + 1
-            if self.attempts[run.key] < ATTEMPTS:
-                self.again.append(run)
-                return
-            message = f"the worker died {ATTEMPTS} times"
-            outcome = {"status": "preempted", "error": {"class": "WorkerDied", "message": message}}
-            outcome |= {"seconds": time.time() - began, "started": began}
-        else:
-            outcome = json.loads(text)
+        error = {"class": "WorkerDied", "message": f"{ATTEMPTS} times: {reason}"}
+        seconds = time.time() - began
+        self._settle(run, {"status": "preempted", "error": error, "started": began, "seconds": seconds})
+
+    def _settle(self, run: Run, result: dict[str, Any]) -> None:
         try:
-            self.settle(run, outcome)
+            self.session.settle(run, result)
         except Exception as failure:  # as in suggest
             self.error = failure
 
@@ -197,7 +229,17 @@ class _PlannerSearch(Searcher):
         """Nothing to restore."""
 
 
-def _cluster_here() -> bool:
-    """Say whether a cluster started by `ray start` runs on this machine."""
-    marker = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    return marker.exists()
+class _Watch(tune.Callback):
+    """Lets the session show its progress while runs are under way, and tells the searcher why a worker died."""
+
+    def __init__(self, searcher: _PlannerSearch) -> None:
+        self.searcher = searcher
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
+        """Tune's loop went round once."""
+        self.searcher.session.idle()
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        """A trial ended without a result."""
+        reason = str(trial.get_error()).strip().splitlines()[-1]
+        self.searcher.lost(trial.trial_id, reason[:300])

@@ -1,7 +1,7 @@
 """The ledger: an append-only file of JSON lines, the truth that tables and MLflow are views of.
 
-Kinds of line: `run` (a finished, pruned, diverged or failed run), `proposed` (a configuration of an arm),
-`selected` (an arm's configuration, frozen on validation, with the keys of its final runs).
+Kinds of line: `study` (what one plans), `run` (a finished, pruned, diverged or failed run), `proposed` (a configuration
+of an arm), `selected` (an arm's configuration, frozen on validation, with the keys of its final runs).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: IO[str] | None = None
+        self._read()
+
+    def _read(self) -> None:
         self.records: list[Record] = []
         self.corrupt: list[int] = []
         self.runs: dict[str, Record] = {}
-        self._lock: IO[str] | None = None
-        if path.exists():
-            self._read(path.read_bytes())
-
-    def _read(self, content: bytes) -> None:
+        content = self.path.read_bytes() if self.path.exists() else b""
         for number, line in enumerate(content.split(b"\n"), start=1):
             if not line.strip():
                 continue
@@ -62,20 +62,26 @@ class Ledger:
         return (r for r in self.records if r["kind"] == kind)
 
     def lock(self) -> None:
-        """Hold the ledger for this process; raise UserError if another one does. The system releases it at exit."""
-        self._lock = self.path.with_suffix(".lock").open("a+")
+        """Hold the ledger for this process; raise UserError if another one does. The system releases it at exit.
+
+        What another process appended before it let go is read.
+        """
+        lock = self.path.with_suffix(".lock").open("a+")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip()
+            with lock:
+                lock.seek(0)
+                holder = lock.read().strip() or "?"
             raise UserError(
-                f"storage {str(self.path.parent)!r} is in use by process {holder or '?'};"
+                f"storage {str(self.path.parent)!r} is in use by process {holder};"
                 " wait for it or use another --storage"
             ) from None
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+        self._read()
 
     def unlock(self) -> None:
         """Release the ledger."""

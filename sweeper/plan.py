@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper import space
+from sweeper import proposals, space
 from sweeper.arms import Arm, Run
 from sweeper.racing import runs_planned
 from sweeper.study import Study
@@ -40,12 +40,9 @@ def plan(
     found = []
     for arm in arms:
         known = {0: arm.defaults(), **proposed.get(arm.key, {})}
-        size = configurations(study, arm)
-        stages = (
-            [("final", study.final.seeds)]
-            if size == 1
-            else [("search", study.search.seeds), ("final", study.final.seeds)]
-        )
+        search = study.search
+        size = proposals.size(search.sampler, search.configurations, arm.space, arm.fixed, arm.defaults())
+        stages = [("search", search.seeds)] * (size > 1) + [("final", study.final.seeds)]
         keys = {
             Run(arm, k, dict(values), stage, seed).key
             for k, values in known.items()
@@ -54,19 +51,9 @@ def plan(
             for seed in seeds
         }
         own = [r for key in keys if (r := runs.get(key)) and r["status"] in ("done", "pruned", "diverged")]
-        planned = runs_planned(study.search.racing, size, len(study.search.seeds), len(study.final.seeds))
+        planned = runs_planned(search.racing, size, len(search.seeds), len(study.final.seeds))
         found.append(ArmPlan(arm, known, size, planned, len(own), _mean(own, "seconds"), _mean(own, "bytes")))
     return found
-
-
-def configurations(study: Study, arm: Arm) -> int:
-    """Return how many configurations an arm tries: its budget, one if nothing is searched, the grid if smaller."""
-    if not arm.space:
-        return 1
-    if study.search.sampler != "grid":
-        return study.search.configurations
-    points = list(space.grid(arm.space, arm.fixed))
-    return min(study.search.configurations, len(points) + (arm.defaults() not in points))
 
 
 def describe(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
@@ -106,13 +93,14 @@ def _estimate(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
     if not known:
         yield "time and disk: unknown until a first run is recorded"
         return
+    left = [max(p.planned - p.done, 0) for p in plans]  # what is done may count configurations that lost
     typical = sum(known) / len(known)
-    seconds = sum((p.planned - p.done) * (typical if p.seconds is None else p.seconds) for p in plans)
+    seconds = sum(n * (typical if p.seconds is None else p.seconds) for n, p in zip(left, plans, strict=True))
     slots = max(1, int((os.cpu_count() or 1) // (study.resources.cpus * study.resources.workers)))
     sizes = [p.bytes for p in plans if p.bytes is not None]
-    disk = sum(p.planned - p.done for p in plans) * (sum(sizes) / len(sizes) if sizes else 0.0)
+    disk = sum(left) * (sum(sizes) / len(sizes) if sizes else 0.0)
     yield (
-        f"left: up to {sum(p.planned - p.done for p in plans)} runs, {seconds:.0f} s of training,"
+        f"left: up to {sum(left)} runs, {seconds:.0f} s of training,"
         f" about {seconds / slots:.0f} s on this machine's {slots} slots, {disk / 2**20:.1f} MB of disk"
     )
 

@@ -1,6 +1,6 @@
 """The planner: decides which run comes next; knows neither Ray nor torch, and no clock.
 
-An arm passes through three stages. *Propose*: configuration k runs its first seed; it is proposed once the first
+An arm passes through three stages. *Propose*: configuration k runs its first seeds; it is proposed once the first
 results of 0 … k - ahead are known, so proposals depend on results and never on timing. *Race*: rung by rung,
 survivors earn more seeds. *Final*: the best configuration is frozen and runs on the fresh seeds. Arms are offered in
 turn, so none waits for the slowest.
@@ -8,14 +8,15 @@ turn, so none waits for the slowest.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sweeper import proposals
 from sweeper.arms import Arm, Run
 from sweeper.bridge import direction
-from sweeper.proposals import Proposals
-from sweeper.racing import epoch_limits, rungs, runs_planned, survivors
+from sweeper.racing import ended_at, epoch_limits, rungs, runs_planned, survivors
 from sweeper.study import Study
 
 Record = Mapping[str, Any]
@@ -23,7 +24,10 @@ SAME_ERROR_STOPS = 3
 
 
 class Planner:
-    """All arms of a study; `take` the next run, `settle` it with its record. `note` receives ledger records."""
+    """All arms of a study; `take` the next run, `settle` it with its record. `note` receives ledger records.
+
+    `records` are the finished runs by key, `proposed` the configurations by arm and number, as the ledger has them.
+    """
 
     def __init__(
         self,
@@ -35,24 +39,25 @@ class Planner:
     ) -> None:
         self.study = study
         self.records = dict(records)
+        self.taken: set[str] = set()
         self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note) for arm in arms]
-        self.waiting: dict[str, list[Race]] = {}
         self.turn = 0
 
     def take(self) -> Run | None:
         """Return a run to carry out now; None if every one that could come next waits for a result."""
-        for i in range(len(self.races)):
-            race = self.races[(self.turn + i) % len(self.races)]
+        for _ in self.races:
+            race = self.races[self.turn]
+            self.turn = (self.turn + 1) % len(self.races)
             run = race.take()
             if run is not None:
-                self.turn = (self.turn + i + 1) % len(self.races)
                 return run
         return None
 
     def settle(self, key: str, record: Record) -> None:
         """Enter the record of a run that was taken."""
         self.records[key] = record
-        for race in self.waiting.pop(key, []):
+        self.taken.discard(key)
+        for race in self.races:
             race.settle(key)
 
     @property
@@ -76,26 +81,20 @@ class Race:
         proposed: Mapping[int, Mapping[str, Any]],
         note: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.study, self.arm, self.planner, self.note = study, arm, planner, note
-        self.proposed = proposed
-        search = study.search
-        self.sign = 1.0 if direction(study.select.metric) == "max" else -1.0
-        self.proposals = Proposals(
-            arm.space,
-            arm.fixed,
-            arm.defaults(),
-            sampler=search.sampler,
-            direction=direction(study.select.metric),
-            count=search.configurations,
-            seed=search.seed,
+        self.study, self.arm, self.planner, self.proposed, self.note = study, arm, planner, proposed, note
+        search, self.metric = study.search, study.select.metric
+        self.sign = 1.0 if direction(self.metric) == "max" else -1.0
+        space = (arm.space, arm.fixed, arm.defaults())
+        self.size = proposals.size(search.sampler, search.configurations, *space)
+        self.proposals = proposals.Proposals(
+            *space, sampler=search.sampler, direction=direction(self.metric), seed=search.seed
         )
-        self.size = self.proposals.size()
-        self.configurations: list[dict[str, Any]] = []
         self.rungs = rungs(search.racing, len(search.seeds))
         self.stage, self.rung, self.told = "propose", 0, 0
+        self.configurations: list[dict[str, Any]] = []
         self.alive: list[int] = []
         self.queue: deque[Run] = deque()
-        self.open: dict[str, Run] = {}
+        self.open: list[Run] = []
         self.runs: dict[tuple[int, str, int], Run] = {}
         self.stopped = ""
         self.selected: int | None = None
@@ -103,25 +102,40 @@ class Race:
     def take(self) -> Run | None:
         """Return the arm's next run that has no record yet, advancing over all that do."""
         while self.stage != "over":
-            while self.queue:
+            if not self.stopped and (error := self._same_error()):
+                self.stopped = f"the same error {SAME_ERROR_STOPS} times: {error}"
+                self.queue.clear()
+            if self.queue:
                 run = self.queue.popleft()
                 self.runs[run.configuration, run.stage, run.seed] = run
-                if self._known(run):
-                    continue
-                waiting = self.planner.waiting.setdefault(run.key, [])
-                waiting.append(self)
-                self.open[run.key] = run
-                if len(waiting) == 1:
-                    return run
-            if not self._advance():
+                if self.record(run) is None:
+                    self.open.append(run)
+                    if run.key not in self.planner.taken:  # else another arm or configuration runs it already
+                        self.planner.taken.add(run.key)
+                        return run
+            elif not self._advance():
                 return None
         return None
 
     def settle(self, key: str) -> None:
-        """A run this arm waited for has a record now."""
-        self.open.pop(key, None)
-        if self.planner.records[key].get("error") and self._repeated_error():
-            self.queue.clear()
+        """A run has a record now: what waited for it goes on, or is queued again if the record does not suit it."""
+        waited = [run for run in self.open if run.key == key]
+        self.open = [run for run in self.open if run.key != key]
+        self.queue.extendleft(run for run in waited if self.record(run) is None)
+
+    def record(self, run: Run) -> Record | None:
+        """Return the run's record as its own limits show it, None if there is none that goes far enough.
+
+        Other arms, configurations and studies share runs, and may have ended them earlier or not at all.
+        """
+        record = self.planner.records.get(run.key)
+        if record is None:
+            return None
+        limits = {int(epoch): self.sign * limit for epoch, limit in run.limits.items()}
+        epoch = ended_at([self.sign * value for value in record.get("curve", [])], limits)
+        if epoch is not None:
+            return {**record, "status": "pruned", "epochs": epoch, "curve": record["curve"][:epoch]}
+        return None if record["status"] == "pruned" else record
 
     def planned(self) -> int:
         """Return how many runs the arm takes, an upper bound while racing."""
@@ -130,62 +144,48 @@ class Race:
         study = self.study
         return runs_planned(study.search.racing, self.size, len(study.search.seeds), len(study.final.seeds))
 
-    def scores(self, configuration: int, stage: str = "search") -> dict[int, float]:
-        """Return {seed: value of the selection metric on validation, larger is better} of the finished runs."""
-        found = {}
-        seeds = self.study.search.seeds if stage == "search" else self.study.final.seeds
-        for seed in seeds:
-            run = self.runs.get((configuration, stage, seed))
-            record = self.planner.records.get(run.key) if run else None
-            if record and record["status"] == "done":
-                found[seed] = self.sign * record["metrics"]["validation"][self.study.select.metric]
-        return found
+    def scores(self, configuration: int) -> dict[int, float]:
+        """Return {tuning seed: value of the selection metric on validation, larger is better} of the finished runs."""
+        places = {seed: self.runs.get((configuration, "search", seed)) for seed in self.study.search.seeds}
+        found = {seed: self._value(self.record(run)) for seed, run in places.items() if run}
+        return {seed: value for seed, value in found.items() if value is not None}
 
     def best(self) -> tuple[int, float] | None:
         """Return (configuration, value) of the best mean so far, for the progress line."""
-        means = {
-            k: sum(s.values()) / len(s) for k in range(len(self.configurations)) if (s := self.scores(k))
-        }
-        if not means:
+        scores = {k: s for k in range(len(self.configurations)) if (s := self.scores(k))}
+        if not scores:
             return None
-        k = max(means, key=lambda k: (len(self.scores(k)), means[k], -k))
-        return k, self.sign * means[k]
+        k = max(scores, key=lambda k: (len(scores[k]), _mean(scores[k]), -k))
+        return k, self.sign * _mean(scores[k])
 
-    def _known(self, run: Run) -> bool:
-        record = self.planner.records.get(run.key)
-        if record is None:
-            return False
-        if record["status"] == "pruned":
-            # counts only where today's limits would end the same curve at the same place
-            limit, curve = run.limits.get(str(record["epochs"])), record["curve"]
-            return limit is not None and self.sign * curve[-1] < self.sign * limit
-        return True
+    def _value(self, record: Record | None) -> float | None:
+        if not record or record["status"] != "done":
+            return None
+        value = self.sign * record["metrics"]["validation"][self.metric]
+        return value if math.isfinite(value) else None
 
     def _advance(self) -> bool:
         """Queue what follows from the records; False if that waits for a run."""
-        if self.stopped:
-            if not self.open:
-                self.stage = "over"
-                return True
+        if self.stage == "propose" and not self.stopped and len(self.configurations) < self.size:
+            return self._propose()
+        if self.open:
             return False
-        return {"propose": self._propose, "race": self._race, "final": self._finish}[self.stage]()
+        if self.stage == "final" or self.stopped:
+            self.stage = "over"
+        elif self.stage == "propose":
+            self.stage, self.alive = "race", list(range(self.size))
+        else:
+            self._race()
+        return True
 
     def _propose(self) -> bool:
         search, k = self.study.search, len(self.configurations)
-        if self.size == 1:
-            self.configurations.append(self.proposals.ask(0))
-            return self._freeze(0, "the only configuration")
-        if k == self.size:
-            if self.open:
-                return False
-            self.stage, self.alive = "race", list(range(k))
-            return True
         seeds = search.seeds[: self.rungs[0]]
         while self.told <= k - search.ahead:
-            runs = [self.runs[self.told, "search", seed] for seed in seeds]
-            if any(run.key in self.open for run in runs):
+            records = [self.record(self.runs[self.told, "search", seed]) for seed in seeds]
+            if None in records:
                 return False
-            self._tell(self.told, [self.planner.records[run.key] for run in runs])
+            self._tell(self.told, records)
             self.told += 1
         if k in self.proposed:
             values = self.proposals.recall(k, dict(self.proposed[k]))
@@ -193,47 +193,40 @@ class Race:
             values = self.proposals.ask(k)
             self.note({"kind": "proposed", "arm": self.arm.key, "configuration": k, "parameters": values})
         self.configurations.append(values)
-        self.queue.extend(self._run(k, "search", seed) for seed in seeds)
+        if self.size == 1:
+            self._freeze(0, "the only configuration")
+        else:
+            self.queue.extend(self._run(k, "search", seed) for seed in seeds)
         return True
 
     def _tell(self, k: int, records: list[Record]) -> None:
         """Tell Optuna the first rung of configuration k: its mean, or that it was pruned or failed."""
-        metric = self.study.select.metric
-        states = {record["status"] for record in records}
-        if states == {"done"}:
-            values = [record["metrics"]["validation"][metric] for record in records]
-            self.proposals.tell(k, sum(values) / len(values), "complete")
-        elif states <= {"done", "pruned"}:
-            pruned = next(record for record in records if record["status"] == "pruned")
+        values = [self._value(record) for record in records]
+        pruned = next((record for record in records if record["status"] == "pruned"), None)
+        if None not in values:
+            self.proposals.tell(k, self.sign * sum(values) / len(values), "complete")
+        elif pruned and all(record["status"] in ("done", "pruned") for record in records):
             self.proposals.tell(k, pruned["curve"][-1], "pruned", pruned["epochs"])
         else:
             self.proposals.tell(k, None, "fail")
 
-    def _race(self) -> bool:
-        if self.open:
-            return False
+    def _race(self) -> None:
+        """Freeze the best configuration of the last rung, or give the survivors of this one more seeds."""
         search = self.study.search
-        done = search.seeds[: self.rungs[self.rung]]
-        scores = {
-            k: s
-            for k in self.alive
-            if len(s := {x: v for x, v in self.scores(k).items() if x in done}) == len(done)
-        }
+        n = self.rungs[self.rung]
+        scores = {k: s for k in self.alive if len(s := self.scores(k)) == n}
         if not scores:
             self.stopped = "no configuration finished its tuning seeds"
-            return True
-        if self.rung + 1 == len(self.rungs):
-            best = max(scores, key=lambda k: (sum(scores[k].values()), -k))
-            return self._freeze(
-                best, f"best mean of {self.study.select.metric} on validation over {len(done)} tuning seeds"
-            )
-        self.alive = survivors(scores, search.racing)
-        self.rung += 1
-        new = search.seeds[len(done) : self.rungs[self.rung]]
-        self.queue.extend(self._run(k, "search", seed) for seed in new for k in self.alive)
-        return True
+        elif self.rung + 1 == len(self.rungs):
+            best = max(scores, key=lambda k: (_mean(scores[k]), -k))
+            self._freeze(best, f"best mean of {self.metric} on validation over {n} tuning seeds")
+        else:
+            self.alive = survivors(scores, search.racing)
+            self.rung += 1
+            more = search.seeds[n : self.rungs[self.rung]]
+            self.queue.extend(self._run(k, "search", seed) for seed in more for k in self.alive)
 
-    def _freeze(self, k: int, rule: str) -> bool:
+    def _freeze(self, k: int, rule: str) -> None:
         self.selected, self.stage = k, "final"
         runs = [self._run(k, "final", seed) for seed in self.study.final.seeds]
         self.queue.extend(runs)
@@ -249,34 +242,37 @@ class Race:
                 "runs": {str(run.seed): run.key for run in runs},
             }
         )
-        return True
-
-    def _finish(self) -> bool:
-        if self.open:
-            return False
-        self.stage = "over"
-        return True
 
     def _run(self, k: int, stage: str, seed: int) -> Run:
-        limits: dict[str, float] = {}
-        search = self.study.search
-        if stage == "search" and seed == search.seeds[0] and search.early_stopping != "none":
-            earlier = [self.runs[i, "search", seed] for i in range(self.told)]
-            records = [self.planner.records[run.key] for run in earlier]
-            curves = [[self.sign * v for v in r["curve"]] for r in records if r.get("curve")]
-            epochs = self.arm.payload(self.configurations[k], stage, seed)["train"]["epochs"]
-            found = epoch_limits(curves, search.early_stopping, epochs)
-            limits = {str(e): self.sign * v for e, v in found.items()}
-        return Run(self.arm, k, self.configurations[k], stage, seed, limits)
+        return Run(self.arm, k, self.configurations[k], stage, seed, self._limits(k, stage, seed))
 
-    def _repeated_error(self) -> bool:
-        records = [self.planner.records.get(run.key) for run in self.runs.values()]
-        if any(r and r["status"] in ("done", "pruned") for r in records):
-            return False
-        errors = Counter(
-            f"{r['error']['class']}: {r['error']['message']}" for r in records if r and r.get("error")
-        )
-        worst, count = errors.most_common(1)[0] if errors else ("", 0)
-        if count >= SAME_ERROR_STOPS:
-            self.stopped = f"the same error {count} times: {worst}"
-        return bool(self.stopped)
+    def _limits(self, k: int, stage: str, seed: int) -> dict[str, float]:
+        """Return where a run of the first rung may end early: told curves of the same seed are the yardstick."""
+        rule = self.study.search.early_stopping
+        if rule == "none" or stage == "final" or self.rung > 0:
+            return {}
+        records = [self.record(self.runs[i, stage, seed]) for i in range(self.told)]
+        curves = [[self.sign * value for value in record.get("curve", [])] for record in records]
+        epochs = self.arm.payload(self.configurations[k], stage, seed)["train"]["epochs"]
+        return {str(e): self.sign * value for e, value in epoch_limits(curves, rule, epochs).items()}
+
+    def _same_error(self) -> str:
+        """Return the error that this many of the arm's first runs ended with, before any that did not fail.
+
+        It is looked for in the order in which runs are planned, so the answer does not depend on timing.
+        """
+        errors: Counter[str] = Counter()
+        for run in self.runs.values():
+            record = self.record(run)
+            if record is None or record["status"] in ("done", "pruned"):
+                break
+            if record["status"] != "diverged":  # that says something of the configuration, not of the arm
+                error = "{class}: {message}".format(**record["error"])
+                errors[error] += 1
+                if errors[error] == SAME_ERROR_STOPS:
+                    return error
+        return ""
+
+
+def _mean(scores: Mapping[int, float]) -> float:
+    return sum(scores.values()) / len(scores)

@@ -1,27 +1,53 @@
 """Proposals: Optuna through ask and tell, the same whatever the timing and however often the driver restarts.
 
-Proposal k is drawn by a sampler seeded with (study seed, k) that knows the results it is told, so it can be rebuilt
-from the ledger at any time. Optuna's configuration 0 is the published default.
+Configuration k is a function of (seed, k), of the configurations before it and of the results told so far; nothing
+else is remembered, so the ledger is enough to go on from. Configuration 0 is the published default.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeper import space
+from sweeper.bridge import UserError
 from sweeper.space import Domain, Space, Values
 
 if TYPE_CHECKING:
     import optuna
 
 State = Literal["complete", "pruned", "fail"]
+STARTUP = 5
+LARGEST_GRID = 1_000_000
+
+
+def points(domains: Space, fixed: Values, defaults: Values, seed: int) -> list[Values]:
+    """Return the defaults and the rest of the grid, shuffled: a budget below its size is an unbiased part of it.
+
+    Raises UserError for a grid that is too large to be listed.
+    """
+    found = list(itertools.islice(space.grid(domains, fixed), LARGEST_GRID + 1))
+    if len(found) > LARGEST_GRID:
+        raise UserError(
+            f"the grid holds more than {LARGEST_GRID:,} points; search less, or by sampler random or qmc"
+        )
+    rest = [point for point in found if point != defaults]
+    random.Random(seed).shuffle(rest)
+    return [defaults, *rest]
+
+
+def size(sampler: str, count: int, domains: Space, fixed: Values, defaults: Values) -> int:
+    """Return how many configurations are tried: `count`, one if nothing is searched, the grid if that is smaller."""
+    if not domains:
+        return 1
+    return min(count, len(points(domains, fixed, defaults, 0))) if sampler == "grid" else count
 
 
 class Proposals:
-    """The configurations of one arm: `ask` for number k, `recall` one from the ledger, `tell` its result."""
+    """The configurations of one arm: `ask` for number k or `recall` it, k in order; `tell` its result."""
 
     def __init__(
         self,
@@ -31,125 +57,85 @@ class Proposals:
         *,
         sampler: str,
         direction: str,
-        count: int,
         seed: int,
     ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space, self.fixed, self.defaults = dict(space.ordered(domains)), fixed, defaults
-        self.kind, self.count, self.seed = sampler, count, seed
-        self.study = optuna.create_study(
-            direction={"max": "maximize", "min": "minimize"}[direction],
-            sampler=_sampler(sampler, seed, 0, count),
-        )
-        self.distributions = {name: _distribution(domain) for name, domain in self.space.items()}
-        self.points: list[Values] | None = None
-
-    def size(self) -> int:
-        """Return how many configurations there are: what was asked for, or fewer if the space holds fewer."""
-        if not self.space:
-            return 1
-        return min(self.count, len(self._grid())) if self.kind == "grid" else self.count
+        self.space, self.fixed, self.seed = dict(space.ordered(domains)), fixed, seed
+        self.sampler = sampler
+        self.points = points(domains, fixed, defaults, seed) if sampler == "grid" else [defaults]
+        self.study = optuna.create_study(direction={"max": "maximize", "min": "minimize"}[direction])
+        self.trials: list[optuna.Trial] = []
 
     def ask(self, k: int) -> Values:
-        """Return configuration k; numbers must be asked for (or recalled) in order."""
-        if k == 0:
-            return self.recall(0, self.defaults)
-        if self.kind == "grid":
-            return self.recall(k, self._grid()[k])
-        self.study.sampler = _sampler(self.kind, self.seed, k, self.count)
-        if self.kind == "qmc":
-            # the sequence lives on the full space; conditions are applied to the point it gives
-            trial = self.study.ask(self.distributions)
-            return space.restrict({**self.fixed, **trial.params}, self.space)
-        trial = self.study.ask()
-        values = dict(self.fixed)
-        for name, domain in self.space.items():
-            if domain.active(values):
-                values[name] = _suggest(trial, name, domain)
-        return values
+        """Return configuration k."""
+        if k < len(self.points):
+            return self.recall(k, self.points[k])
+        return self.recall(k, self._sobol(k) if self.sampler == "qmc" else self._optuna(k))
 
     def recall(self, k: int, values: Values) -> Values:
-        """Enter configuration k as the ledger or the defaults give it."""
+        """Enter configuration k as the ledger or the defaults give it; Optuna sees what lies within the space."""
         import optuna
 
-        known = {n: v for n, v in values.items() if n in self.space and _inside(v, self.space[n])}
-        if self.kind == "qmc":
-            known = {n: known.get(n, _first(d)) for n, d in self.space.items()}
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING,
-                params=known,
-                distributions={n: self.distributions[n] for n in known},
-            )
-        )
+        seen = {name: v for name, v in values.items() if name in self.space and self.space[name].holds(v)}
+        self.study.sampler = optuna.samplers.RandomSampler()  # draws nothing: all values are given
+        self.study.enqueue_trial(seen)
+        trial = self.study.ask()
+        for name in seen:
+            _suggest(trial, name, self.space[name])
+        self.trials.append(trial)
         return values
 
     def tell(self, k: int, value: float | None, state: State, step: int = 1) -> None:
-        """Tell the result of configuration k; a pruned one keeps the value it had after `step` epochs."""
+        """Tell the result of configuration k; a pruned one has the value that it had after `step` epochs."""
         import optuna
 
-        if state == "pruned" and value is not None:
-            optuna.trial.Trial(self.study, self.study.trials[k]._trial_id).report(value, step)
-            self.study.tell(k, state=optuna.trial.TrialState.PRUNED)
-        elif state == "complete" and value is not None:
-            self.study.tell(k, value)
-        else:
-            self.study.tell(k, state=optuna.trial.TrialState.FAIL)
+        if state == "pruned":
+            self.trials[k].report(value, step)
+        found = value if state == "complete" else None
+        self.study.tell(self.trials[k], found, state=optuna.trial.TrialState[state.upper()])
 
-    def _grid(self) -> list[Values]:
-        if self.points is None:
-            points = [p for p in space.grid(self.space, self.fixed) if p != self.defaults]
-            random.Random(self.seed).shuffle(
-                points
-            )  # a budget below the grid's size is an unbiased part of it
-            self.points = [self.defaults, *points]
-        return self.points
+    def _sobol(self, k: int) -> Values:
+        """Return point k - 1 of a scrambled Sobol sequence on the full space; conditions are applied to it."""
+        from scipy.stats import qmc
+
+        sequence = qmc.Sobol(len(self.space), scramble=True, rng=self.seed)
+        if k > 1:
+            sequence.fast_forward(k - 1)
+        shares = sequence.random(1)[0]
+        values = {name: d.at(share) for (name, d), share in zip(self.space.items(), shares, strict=True)}
+        return space.restrict({**self.fixed, **values}, self.space)
+
+    def _optuna(self, k: int) -> Values:
+        import optuna
+
+        self.study.sampler = _sampler(self.sampler, self.seed, k)
+        draft, values = self.study.ask(), dict(self.fixed)
+        for name, domain in self.space.items():
+            if domain.active(values):
+                values[name] = _suggest(draft, name, domain)
+        # a draft also knows what it drew for inactive parameters, which the ledger does not, so it must not stay
+        self.study.tell(draft, state=optuna.trial.TrialState.FAIL)
+        return values
 
 
-def _sampler(kind: str, seed: int, k: int, count: int) -> optuna.samplers.BaseSampler:
+def _sampler(kind: str, seed: int, k: int) -> optuna.samplers.BaseSampler:
     import optuna
 
     own = int.from_bytes(hashlib.sha256(f"{seed}/{k}".encode()).digest()[:4], "big")
-    if kind == "qmc":
-        return optuna.samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
-    if kind == "tpe":
-        startup = min(10, max(3, count // 3))
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", optuna.exceptions.ExperimentalWarning
-            )  # group: conditional spaces
-            return optuna.samplers.TPESampler(
-                seed=own, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True
-            )
-    return optuna.samplers.RandomSampler(seed=own)
-
-
-def _distribution(domain: Domain) -> Any:  # noqa: ANN401 - Optuna's distribution
-    import optuna
-
-    if domain.kind == "choice":
-        return optuna.distributions.CategoricalDistribution(domain.choices)
-    if domain.kind == "int":
-        return optuna.distributions.IntDistribution(*map(int, domain.bounds), log=domain.log)
-    return optuna.distributions.FloatDistribution(*domain.bounds, log=domain.log)
+    if kind == "random":
+        return optuna.samplers.RandomSampler(seed=own)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group: conditional spaces
+        return optuna.samplers.TPESampler(
+            seed=own, n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True
+        )
 
 
 def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401 - a value of the domain
     if domain.kind == "choice":
         return trial.suggest_categorical(name, domain.choices)
     if domain.kind == "int":
-        return trial.suggest_int(name, *map(int, domain.bounds), log=domain.log)
+        return trial.suggest_int(name, *domain.bounds, log=domain.log)
     return trial.suggest_float(name, *domain.bounds, log=domain.log)
-
-
-def _inside(value: Any, domain: Domain) -> bool:  # noqa: ANN401 - any hyper-parameter value
-    """Say whether Optuna's distribution holds the value; a default may lie outside the searched domain."""
-    if domain.kind == "choice":
-        return value in domain.choices
-    return value is not None and domain.bounds[0] <= value <= domain.bounds[1]
-
-
-def _first(domain: Domain) -> Any:  # noqa: ANN401 - a value of the domain
-    return domain.choices[0] if domain.kind == "choice" else domain.bounds[0]

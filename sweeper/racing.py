@@ -79,3 +79,8 @@ def epoch_limits(curves: Sequence[Sequence[float]], rule: str, epochs: int) -> d
         if len(reached) >= 3:
             limits[epoch] = float(np.quantile(reached, share))
     return limits
+
+
+def ended_at(curve: Sequence[float], limits: Mapping[int, float]) -> int | None:
+    """Return after how many epochs the limits end a run with this curve, None if they let it go on."""
+    return next((e for e in sorted(limits) if e <= len(curve) and curve[e - 1] < limits[e]), None)

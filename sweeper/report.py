@@ -6,6 +6,8 @@ same table can be built from any copy of the ledger, the one that MLflow keeps i
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,8 @@ def build(
 ) -> Report:
     """Return the report of a study; `rows`, `columns`, `metrics` take the place of the study's own layout.
 
+    Axes without which two results would share a cell are added to it.
+
     Raises UserError if the records hold no such study.
     """
     plans = {r["study"]: r for r in records if r["kind"] == "study"}
@@ -65,20 +69,23 @@ def build(
         choose("study", study, plans, "the ledger")
     plan = plans[study]
     runs = {r["key"]: r for r in records if r["kind"] == "run"}
-    chosen = {r["arm"]: r for r in records if r["kind"] == "selected" and r["study"] == study}
-    results = []
-    for arm in plan["arms"]:
-        for condition in plan["conditions"]:
-            results.append(_result(arm, condition, plan, chosen.get(arm["key"]), runs))
+    selected = [r for r in records if r["kind"] == "selected" and r["study"] == study]
+    planned = {arm["key"] for arm in plan["arms"]}
+    chosen = {r["arm"]: r for r in selected if r["arm"] in planned}
+    results = [
+        _result(arm, condition, plan, chosen.get(arm["key"]), runs)
+        for arm in plan["arms"]
+        for condition in plan["conditions"]
+    ]
     layout = plan["layout"]
+    placed = _placed(results, list(rows) or layout["rows"], list(columns) or layout["columns"])
     order = {axis: list(dict.fromkeys(r.axes[axis] for r in results)) for axis in results[0].axes}
     return Report(
         results,
-        list(rows) or layout["rows"],
-        list(columns) or layout["columns"],
+        *placed,
         list(metrics) or layout["metrics"] or _default_metrics(plan, results),
         order,
-        _caption(plan, records, chosen, runs),
+        _caption(plan, records, selected, chosen, runs),
     )
 
 
@@ -100,10 +107,39 @@ def _result(
     for seed, key in (chosen["runs"] if chosen else {}).items():
         record = runs.get(key)
         if record and record["status"] == "done":
-            values[int(seed)] = record["metrics"][f"test/{condition}"]
+            if found := record["metrics"].get(
+                f"test/{condition}"
+            ):  # else it was selected before this was asked
+                values[int(seed)] = found
         elif record:
             failed[int(seed)] = record["error"]["class"] if record.get("error") else record["status"]
-    return Result({**arm["axes"], "condition": condition}, tuple(plan["final"]["seeds"]), values, failed)
+    axes, seeds = {**arm["axes"], "condition": condition}, tuple(plan["final"]["seeds"])
+    return Result(axes, seeds, values, failed, "" if chosen else _errors(arm["key"], runs))
+
+
+def _errors(arm: str, runs: Mapping[str, Record]) -> str:
+    """Return what went wrong in an arm of which nothing is selected."""
+    found = [r["error"] for r in runs.values() if r["arm"] == arm and r.get("error")]
+    if not found:
+        return ""
+    worst = Counter(f"{error['class']}: {error['message']}" for error in found).most_common(1)[0][0]
+    return f"nothing selected; {len(found)} runs failed, most often with {worst}"
+
+
+def _placed(
+    results: Sequence[Result], rows: Sequence[str], columns: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return rows and columns with the axes added without which two results would share a cell."""
+
+    def cells(axes: Sequence[str]) -> int:
+        return len({tuple(result.axes.get(axis) for axis in axes) for result in results})
+
+    added = {"rows": list(rows), "columns": list(columns)}
+    for axis in ("dataset", "condition", "method", "fusion", "encoders"):
+        placed = [*added["rows"], *added["columns"]]
+        if cells([*placed, axis]) > cells(placed):
+            added["columns" if axis in ("dataset", "condition") else "rows"].append(axis)
+    return added["rows"], added["columns"]
 
 
 def _default_metrics(plan: Record, results: Iterable[Result]) -> list[str]:
@@ -115,11 +151,15 @@ def _default_metrics(plan: Record, results: Iterable[Result]) -> list[str]:
 
 
 def _caption(
-    plan: Record, records: Sequence[Record], chosen: Mapping[str, Record], runs: Mapping[str, Record]
+    plan: Record,
+    records: Sequence[Record],
+    selected: Sequence[Record],
+    chosen: Mapping[str, Record],
+    runs: Mapping[str, Record],
 ) -> list[str]:
     search, final = plan["search"], plan["final"]
     rules = sorted({record["rule"] for record in chosen.values()})
-    looks = {arm["key"]: _looks(arm["key"], plan["study"], records, runs) for arm in plan["arms"]}
+    looks = {_looks(arm["axes"], selected, runs) for arm in plan["arms"]}
     codes = {
         r["git"]
         for record in chosen.values()
@@ -132,18 +172,19 @@ def _caption(
         f" defaults first), racing {search['racing']}, early stopping {search['early_stopping']};"
         f" {_spent(plan, records)}.",
         f"Tuning seeds {_listed(search['seeds'])}; report seeds {_listed(final['seeds'])}.",
-        f"Test looks per arm: {_listed(sorted(set(looks.values())))}.",
+        f"Test looks per arm: {_listed(sorted(looks))}.",
         f"Code: {_listed(sorted(codes) or [plan['git']])}.",
     ]
 
 
-def _looks(arm: str, study: str, records: Sequence[Record], runs: Mapping[str, Record]) -> int:
-    """Return how many configurations of the arm have ever been shown the test data."""
-    shown = set()
-    for record in records:
-        mine = record["kind"] == "selected" and record["arm"] == arm and record["study"] == study
-        if mine and any((r := runs.get(key)) and r["status"] == "done" for key in record["runs"].values()):
-            shown.add(record["configuration"])
+def _looks(axes: Mapping[str, str], selected: Sequence[Record], runs: Mapping[str, Record]) -> int:
+    """Return how many configurations have ever been shown the test data under these axes, whatever the space was."""
+    shown = {
+        json.dumps(record["parameters"], sort_keys=True)
+        for record in selected
+        if record["axes"] == axes
+        and any(runs[k]["status"] == "done" for k in record["runs"].values() if k in runs)
+    }
     return len(shown)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -22,6 +22,7 @@ from sweeper.study import Study
 
 HOME = Path(__file__).resolve().parent.parent
 REPEATABLE = ("done", "pruned", "diverged")
+HURRY_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -41,73 +42,113 @@ def data_root(given: str | None) -> Path | None:
 def run(study: Study, place: Place) -> bool:
     """Carry out a study to its end and write its tables; return whether every cell is complete.
 
-    Whatever the user can have got wrong is checked before anything is written.
+    Whatever the user can have got wrong is checked before anything is written. Interrupted, it writes and prints
+    the tables so far and raises KeyboardInterrupt.
     """
-    from sweeper import report
-    from sweeper.progress import Progress
-    from sweeper.tracking import Tracker
-
     unfolded = arms.unfold(study, place.data_root, place.storage.cache)
     check_data(unfolded, place)
-    storage, origin = place.storage, provenance()
-    ledger = Ledger(storage.ledger)
+    ledger = Ledger(place.storage.ledger)
     ledger.lock()
     for line in ledger.corrupt:
         print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
-    folder = storage.study(study.study)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.yaml").write_text(studies.dump(study))
-    note(ledger, announcement(study, unfolded, origin))
-    usable = {key: record for key, record in ledger.runs.items() if record["status"] in REPEATABLE}
-    planner = Planner(study, unfolded, usable, proposals(ledger), lambda record: note(ledger, record))
-    progress = Progress(planner)
-    tracker = Tracker(study.study, storage, ledger)
+    left = planner_of(study, unfolded, ledger, lambda record: None).take() is not None
+    if left:
+        from sweeper import executor
 
-    def settle(run: Run, result: Mapping[str, Any]) -> None:
-        record = as_record(study, run, result, origin)
-        ledger.append(record)
-        planner.settle(run.key, record)
-        tracker.wake()
+        executor.start(HOME)
+        executor.slots(study.resources)
+    session = Session(study, place, unfolded, ledger)
+    interrupted = False
+    try:
+        first = session.take()
+        if first is not None:
+            executor.carry_out(first, session, study.resources)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if left:
+            executor.stop()
+        text, complete = session.close(hurry=interrupted)
+    print(text)
+    if interrupted:
+        raise KeyboardInterrupt
+    return complete
 
-    def settle_and_show(run: Run, result: Mapping[str, Any]) -> None:
-        settle(run, result)
-        progress.ran()
 
-    def take() -> Run | None:
+class Session:
+    """A study under way: passes the planner's runs on as orders, and results to ledger, planner and MLflow."""
+
+    def __init__(self, study: Study, place: Place, unfolded: list[Arm], ledger: Ledger) -> None:
+        from sweeper.progress import Progress
+        from sweeper.tracking import Tracker
+
+        self.study, self.place, self.ledger, self.origin = study, place, ledger, provenance()
+        self.folder = place.storage.study(study.study)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "study.yaml").write_text(studies.dump(study))
+        note(ledger, announcement(study, unfolded, self.origin))
+        self.planner = planner_of(study, unfolded, ledger, lambda record: note(ledger, record))
+        self.progress = Progress(self.planner)
+        self.tracker = Tracker(study.study, place.storage, ledger)
+        # with the first result, not before: importing MLflow and starting Ray would hold each other up
+        self.start_tracker = cache(self.tracker.start)
+
+    def take(self) -> Run | None:
         """Return the next run that no worker has finished yet; results found on disk are entered on the way."""
-        while (run := planner.take()) is not None:
-            result = storage.result(run.key)
+        while (run := self.planner.take()) is not None:
+            result = self.place.storage.result(run.key)
             if result is None or result["status"] not in REPEATABLE or result["status"] == "pruned":
                 return run
-            settle(run, result)
+            self._enter(run, result)
         return None
 
-    def order(run: Run) -> dict[str, Any]:
-        made = as_order(study, run, place)
-        bridge.write_json(storage.run(run.key) / "run.json", made)
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to take, now or later."""
+        return self.planner.finished
+
+    def order(self, run: Run) -> dict[str, Any]:
+        """Return a run's order, kept in its folder as run.json."""
+        made = as_order(self.study, run, self.place)
+        bridge.write_json(self.place.storage.run(run.key) / "run.json", made)
         return made
 
-    tracker.start()
-    try:
-        first = take()
-        if first is not None:
-            from sweeper import executor
+    def settle(self, run: Run, result: Mapping[str, Any]) -> None:
+        """Enter the result of a run that was carried out."""
+        self._enter(run, result)
+        self.progress.ran()
+        self.start_tracker()
+        self.tracker.wake()
 
-            executor.start(HOME)
-            executor.carry_out(
-                first, take, lambda: planner.finished, order, settle_and_show, progress.show, study.resources
-            )
-    finally:
-        progress.show(last=True)
-        found = report.build(study.study, ledger.records)
-        made = [folder / "study.yaml", *report.write(found, folder), storage.ledger]
-        tracker.close()
-        if first is not None:
-            executor.stop()
-        ledger.unlock()
-    print(found.text("md"))
-    print("\n".join(["written:", *(f"  {path}" for path in made), tracker.how_to_open()]))
-    return found.complete
+    def idle(self) -> None:
+        """Show how far the study is."""
+        self.progress.show()
+
+    def close(self, *, hurry: bool = False) -> tuple[str, bool]:
+        """Write the tables and end; return what is to be printed and whether every cell is complete."""
+        from sweeper import report
+
+        self.progress.show(last=True)
+        found = report.build(self.study.study, self.ledger.records)
+        made = [self.folder / "study.yaml", *report.write(found, self.folder), self.place.storage.ledger]
+        self.start_tracker()
+        self.tracker.close(**({"seconds": HURRY_SECONDS} if hurry else {}))
+        self.ledger.unlock()
+        lines = [found.text("md"), "written:", *(f"  {path}" for path in made), self.tracker.how_to_open()]
+        return "\n".join(lines), found.complete
+
+    def _enter(self, run: Run, result: Mapping[str, Any]) -> None:
+        record = as_record(self.study, run, result, self.origin)
+        self.ledger.append(record)
+        self.planner.settle(run.key, record)
+
+
+def planner_of(
+    study: Study, unfolded: list[Arm], ledger: Ledger, note: Callable[[dict[str, Any]], None]
+) -> Planner:
+    """Return a planner that knows what the ledger holds; runs that failed are not among it and done again."""
+    usable = {key: record for key, record in ledger.runs.items() if record["status"] in REPEATABLE}
+    return Planner(study, unfolded, usable, proposals(ledger), note)
 
 
 def check_data(unfolded: list[Arm], place: Place) -> None:

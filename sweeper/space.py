@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from sweeper.bridge import Parameter, UserError, choose
+from sweeper import yamls
+from sweeper.bridge import Parameter, UserError, choose, describe
 
 HOME = Path(__file__).resolve().parent.parent / "search_spaces"
 KINDS = ("float", "int", "choice")
@@ -38,17 +36,27 @@ class Domain:
         """Say whether the conditions hold among the values chosen so far."""
         return all(name in values and values[name] in admissible for name, admissible in self.when)
 
+    def holds(self, value: Any) -> bool:  # noqa: ANN401 - any hyper-parameter value
+        """Say whether the domain holds the value; a default may lie outside what is searched."""
+        if self.kind == "choice":
+            return value in self.choices
+        return value is not None and self.bounds[0] <= value <= self.bounds[1]
+
+    def at(self, share: float) -> Any:  # noqa: ANN401 - a value of the domain
+        """Return the value that has `share` of the domain (0 to 1) below it, to the 12 digits one would write."""
+        if self.kind == "choice":
+            return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
+        half = 0.5 if self.kind == "int" else 0.0  # every whole number gets an equal share
+        low, high = self.bounds[0] - half, self.bounds[1] + half
+        found = low * (high / low) ** share if self.log else low + share * (high - low)
+        near = round(found) if self.kind == "int" else float(f"{found:.12g}")
+        return min(max(near, self.bounds[0]), self.bounds[1])
+
     def grid(self) -> list[Any]:
         """Return the points of a grid: every choice, or `points` values evenly spaced on the domain's scale."""
         if self.kind == "choice":
             return list(self.choices)
-        low, high = self.bounds
-        steps = [i / (self.points - 1) if self.points > 1 else 0.0 for i in range(self.points)]
-        if self.log:
-            found = [math.exp(math.log(low) + s * (math.log(high) - math.log(low))) for s in steps]
-        else:
-            found = [low + s * (high - low) for s in steps]
-        return sorted({round(v) for v in found}) if self.kind == "int" else found
+        return sorted({self.at(i / max(self.points - 1, 1)) for i in range(self.points)})
 
 
 Space = dict[str, Domain]
@@ -70,30 +78,43 @@ def parse(name: str, given: Any, parameter: Parameter, where: str) -> Domain:  #
     if len(kinds) != 1:
         raise UserError(f"{place} names {len(kinds)} of float, int, choice; it needs exactly one")
     kind, body = kinds[0], given[kinds[0]]
-    when = tuple((k, tuple(v) if isinstance(v, list) else (v,)) for k, v in given.get("when", {}).items())
     if not isinstance(body, list) or not body:
-        raise UserError(f"{place} is empty; give a list with at least one value")
+        raise UserError(f"{place} is {body!r}; {kind} takes a list with at least one value")
+    log, when, points = given.get("log", False), given.get("when", {}), given.get("points", Domain.points)
+    if not isinstance(log, bool):
+        raise UserError(f"{place}: log is {log!r}; admissible: true | false")
+    if type(points) is not int or points < 1:
+        raise UserError(f"{place}: points is {points!r}; admissible: a whole number from 1")
+    if not isinstance(when, Mapping):
+        raise UserError(f"{place}: when is {when!r}; give {{other parameter: value or list of values}}")
+    conditions = tuple((k, tuple(v) if isinstance(v, list) else (v,)) for k, v in when.items())
     if kind == "choice":
-        return Domain(kind, choices=tuple(parameter.admit(v, place) for v in body), when=when)
-    if (
-        len(body) != 2
-        or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in body)
-        or body[0] > body[1]
-    ):
-        raise UserError(f"{place} is {body}; give [low, high] with low ≤ high")
-    low, high = (parameter.admit(v, place) for v in body)
-    if given.get("log") and low <= 0:
+        choices = tuple(parameter.admit(v, place) for v in body)
+        if len(set(map(repr, choices))) < len(choices):
+            raise UserError(f"{place} is {body}; it names a value twice")
+        return Domain(kind, choices=choices, when=conditions)
+    low, high = _bounds(kind, body, parameter, place)
+    if log and low <= 0:
         raise UserError(f"{place} begins at {low} on a log scale; low must be above 0")
-    return Domain(
-        kind, (low, high), bool(given.get("log", False)), when=when, points=int(given.get("points", 5))
-    )
+    return Domain(kind, (low, high), log, when=conditions, points=points)
+
+
+def _bounds(kind: str, body: Sequence[Any], parameter: Parameter, place: str) -> tuple[float, float]:
+    """Return (low, high) of a float or int domain."""
+    numbers = [v for v in body if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
+    if len(body) != 2 or len(numbers) != 2 or body[0] > body[1]:
+        raise UserError(f"{place} is {body}; give [low, high], numbers with low ≤ high")
+    low, high = (parameter.admit(v if kind == "int" else float(v), place) for v in body)
+    if kind == "int" and not type(low) is type(high) is int:
+        raise UserError(f"{place} is an int domain; admissible: {describe(parameter.type)}")
+    return low, high
 
 
 @cache
 def read_file(name: str) -> Mapping[str, Any]:
     """Return search_spaces/<name>.yaml, empty if there is none (a plugin may bring its space in the study)."""
     path = HOME / f"{name}.yaml"
-    return yaml.safe_load(path.read_text()) if path.exists() else {}
+    return yamls.read(path.read_text(), path.name) if path.exists() else {}
 
 
 def ordered(space: Space) -> list[tuple[str, Domain]]:
@@ -121,12 +142,14 @@ def restrict(values: Values, space: Space) -> Values:
 
 
 def grid(space: Space, fixed: Values) -> Iterator[Values]:
-    """Yield every distinct configuration of the grid, conditions respected."""
-    names = ordered(space)
-    seen = set()
-    for point in itertools.product(*(domain.grid() for _, domain in names)):
-        values = restrict({**fixed, **{name: v for (name, _), v in zip(names, point, strict=True)}}, space)
-        mark = repr(sorted(values.items()))
-        if mark not in seen:
-            seen.add(mark)
-            yield values
+    """Yield every configuration of the grid once; a parameter whose conditions fail does not multiply them."""
+    return _branches(ordered(space), fixed)
+
+
+def _branches(domains: Sequence[tuple[str, Domain]], values: Values) -> Iterator[Values]:
+    if not domains:
+        yield values
+        return
+    (name, domain), *rest = domains
+    for option in [{name: v} for v in domain.grid()] if domain.active(values) else [{}]:
+        yield from _branches(rest, {**values, **option})

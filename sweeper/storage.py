@@ -45,13 +45,19 @@ class Storage:
 
     def result(self, key: str) -> dict[str, Any] | None:
         """Return the result a worker left for a run, if it is whole."""
-        path = self.run(key) / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return _read(self.run(key) / "result.json")
 
     def order(self, key: str) -> dict[str, Any] | None:
         """Return what was ordered for a run, if it was ever started."""
-        path = self.run(key) / "run.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return _read(self.run(key) / "run.json")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the JSON of a file, None if it is not there or, after a crash of the machine, not whole."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def locate(where: str) -> Storage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,10 +10,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sweeper import space
+from sweeper import space, yamls
 from sweeper.bridge import UserError, choose, direction
 
 STUDIES = space.HOME / "studies"
+AXES = ("dataset", "encoders", "fusion", "method", "condition", "metric")
 
 
 class Strict(BaseModel):
@@ -29,15 +31,23 @@ def _several(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
     return value if isinstance(value, list) else [value]
 
 
-def _seeds(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    if isinstance(value, list) and len(set(map(str, value))) != len(value):
-        raise ValueError(f"{value} names a seed twice")
+def _distinct(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            if item in value[:i]:
+                raise ValueError(f"it names {item!r} twice")
     return value
 
 
+def _axis(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
+    return choose("axis", value, AXES)
+
+
+Distinct = BeforeValidator(_distinct)
 Named = Annotated[dict[str, Any], BeforeValidator(_named)]
 Several = Annotated[list[Named], BeforeValidator(_several), Field(min_length=1)]
-Seeds = Annotated[list[int], BeforeValidator(_seeds), Field(min_length=1)]
+Seeds = Annotated[list[int], Distinct, Field(min_length=1)]
+Axes = Annotated[list[Annotated[str, BeforeValidator(_axis)]], Distinct]
 
 
 class MethodEntry(Strict):
@@ -80,17 +90,17 @@ class Select(Strict):
 class Resources(Strict):
     """What one run uses: CPUs and GPUs of each of its workers."""
 
-    cpus: Annotated[float, Field(gt=0, strict=False)] = 1.0
-    gpus: Annotated[float, Field(ge=0, strict=False)] = 0.0
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    gpus: Annotated[float, Field(ge=0)] = 0.0
     workers: Annotated[int, Field(ge=1)] = 1
 
 
 class Layout(Strict):
-    """What stands where in the study's table."""
+    """What stands where in the study's table; axes that differ between cells and stand nowhere are added."""
 
-    rows: list[str] = ["method"]
-    columns: list[str] = []
-    metrics: list[str] = []
+    rows: Axes = ["method"]
+    columns: Axes = []
+    metrics: Annotated[list[str], Distinct] = []
 
 
 class Study(Strict):
@@ -98,24 +108,26 @@ class Study(Strict):
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     dataset: Several
-    methods: Annotated[list[MethodEntry | str], Field(min_length=1)]
+    methods: Annotated[
+        list[Annotated[MethodEntry, BeforeValidator(_named)]],
+        BeforeValidator(_several),
+        Field(min_length=1),
+    ]
     encoders: dict[str, Named] = {}
     fusion: Several = [{"name": "concat"}]
     search: Search = Search()
     final: Final = Final()
     train: dict[str, Any] = {}
     space: dict[str, Any] = {}
-    conditions: Annotated[list[Literal["clean"]], Field(min_length=1)] = ["clean"]
+    conditions: Annotated[list[Literal["clean"]], Distinct, Field(min_length=1)] = ["clean"]
     select: Select = Select()
     resources: Resources = Resources()
     checkpoints: Literal["none", "best", "all"] = "best"
     report: Layout = Layout()
     plugins: list[str] = []
 
-    @property
-    def entries(self) -> list[MethodEntry]:
-        """The methods, a bare name being an entry without a space of its own."""
-        return [MethodEntry(name=m) if isinstance(m, str) else m for m in self.methods]
+
+SECTIONS = {name: f.annotation for name, f in Study.model_fields.items() if isinstance(f.default, Strict)}
 
 
 def find(name: str) -> Path:
@@ -136,18 +148,14 @@ def shipped() -> list[str]:
 def load(name: str, overrides: Iterable[str] = ()) -> Study:
     """Read a study file, apply `--set a.b=c` overrides, and check it; raises UserError in one sentence."""
     path = find(name)
+    where = f"study file {path.name!r}"
     try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f" in line {place.line + 1}" if place else ""
-        raise UserError(
-            f"study file {path.name!r} is not valid YAML{line}: {getattr(error, 'problem', error)}"
-        ) from None
+        raw = yamls.read(path.read_text(), where)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{where} cannot be read ({error}); give a text file of YAML") from None
     if not isinstance(raw, dict):
-        raise UserError(
-            f"study file {path.name!r} holds {type(raw).__name__}; it must be a mapping that begins with `study:`"
-        )
+        found = "is empty" if raw is None else f"holds {type(raw).__name__}"
+        raise UserError(f"{where} {found}; it must be a mapping that begins with `study:`")
     for override in overrides:
         _override(raw, override)
     return parse(raw, path.name)
@@ -179,46 +187,48 @@ def _override(raw: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UserError(f"--set {override!r} is not of the form a.b=c")
-    *parents, last = path.split(".")
+    # the keys of `space` are dotted themselves, as in space.train.lr
+    *parents, last = path.split(".", 1 if path.startswith("space.") else -1)
     for key in parents:
-        if isinstance(raw.get(key), str):
-            raw[key] = {"name": raw[key]}
-        raw = raw.setdefault(key, {})
+        if raw.get(key) is None or isinstance(raw[key], str):
+            raw[key] = {"name": raw[key]} if raw.get(key) else {}
+        raw = raw[key]
         if not isinstance(raw, dict):
             raise UserError(f"--set {override!r}: {key!r} is not a mapping in this study")
-    raw[last] = yaml.safe_load(text)
+    raw[last] = yamls.read(text, f"--set {override!r}")
 
 
 def _sentence(error: ValidationError, where: str) -> str:
+    """Return the first error as a sentence: where it is, what was found, what is admissible."""
     first = error.errors(include_url=False)[0]
-    path = [
-        str(p) for p in first["loc"] if not (isinstance(p, str) and ("[" in p or p in ("str", "MethodEntry")))
-    ]
+    path, kind, found = [str(part) for part in first["loc"]], first["type"], first["input"]
     place = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        owner = _model_at(path[:-1])
-        try:
-            choose("key", path[-1], owner.model_fields, f"{where}, {'.'.join(path[:-1]) or 'the top level'}")
-        except UserError as unknown:
-            return str(unknown)
-    if first["type"] == "missing":
-        return f"{where}: {place!r} is missing; a study needs study, dataset and methods"
-    found = "" if isinstance(first["input"], dict) else f" is {first['input']!r};"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{where}: {place}{found} {message}"
+    if kind == "missing":
+        needed = [name for name, f in _fields(path).items() if f.is_required()]
+        return f"{where}: {place} is missing; needed are {', '.join(needed)}"
+    if kind == "extra_forbidden":
+        return _unknown("key", path[-1], _fields(path), f"{where}, {'.'.join(path[:-1]) or 'the top level'}")
+    if kind == "literal_error":
+        return _unknown(place, found, re.findall("'([^']*)'", first["ctx"]["expected"]), where)
+    if kind == "value_error":
+        return f"{where}: {place} is {found!r}; {first['ctx']['error']}"
+    wanted = {
+        "model_type": f"should be a mapping of {', '.join(SECTIONS.get(path[-1], MethodEntry).model_fields)}",
+        "too_short": "must not be empty",
+        "string_pattern_mismatch": "must be of letters, digits, '.', '_' and '-', beginning with one of the first two",
+        "invalid_key": "should have text as its keys",
+    }
+    return f"{where}: {place} is {found!r}; it {wanted.get(kind, first['msg'].removeprefix('Input '))}"
 
 
-def _model_at(path: list[str]) -> type[BaseModel]:
-    model: type[BaseModel] = Study
-    for part in path:
-        if part == "methods":
-            return MethodEntry
-        field = model.model_fields.get(part)
-        if (
-            field is None
-            or not isinstance(field.annotation, type)
-            or not issubclass(field.annotation, BaseModel)
-        ):
-            break
-        model = field.annotation
-    return model
+def _fields(path: list[str]) -> Mapping[str, Any]:
+    """Return the fields that are known where the last part of the path stands."""
+    section = SECTIONS.get(path[0], MethodEntry) if len(path) > 1 else Study
+    return section.model_fields
+
+
+def _unknown(kind: str, name: object, known: Iterable[str], where: str) -> str:
+    try:
+        return choose(kind, name, known, where)
+    except UserError as error:
+        return str(error)
