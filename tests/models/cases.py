@@ -30,6 +30,7 @@ class Case:
 
 
 CASES = [
+    Case("eruw"),
     Case("joint", neutral={}),
     Case("label_smoothing", neutral={"eps": 0.0}),
     Case(
@@ -39,17 +40,21 @@ CASES = [
     ),
     Case("mla", permutes=False),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
+    Case("rw"),
     Case("uniform"),
     Case("unimodal", {"modality": "m0"}),
     Case("unimodal_sum"),
 ]
 # variants that take other paths through the code than the case of their method
 VARIANTS = [
+    Case("eruw", {"score": "Evd", "probability": "softmax"}),
     Case("lfm", {"schedule": "heuristic"}),
     Case("lfm", {"schedule": "constant", "alpha": 1.0}),
     Case("lfm", {"schedule": "constant", "match": "posterior"}),
     Case("lfm", {"schedule": "learned", "solver": "cg"}),
     Case("mla", {"variant": "released", "combine": "mean"}, permutes=False),
+    Case("rw", {"regressor": "rf"}),
+    Case("rw", {"regressor": "svr", "fit_rows": "held_out"}),
 ]
 
 by_method = [(case, case.method) for case in CASES]

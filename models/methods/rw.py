@@ -1,0 +1,154 @@
+"""Late fusion in two stages: ratio uncertainty weighs while training, a regressor of correctness afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models import parallel
+from models.errors import UserError
+from models.evidence import Rows, collect, emc, fuse, mean_weights, normalized, present_in, trust
+from models.method import Method
+from models.net import Net
+from models.regressors import Regressor
+from models.tasks import Task
+from models.values import Batch, Context, Output
+
+
+class Rw(Method):
+    """Stage 1 is eruw; stage 2 fits a regressor of whether a modality is right to its logits, and weighs by it.
+
+    The frozen logits of every modality, pooled, and whether their largest is the target's: one regressor for
+    all modalities, by squared error. Prediction: w_m = R(l_m) / Σ_j R(l_j), row by row, fused Σ_m w_m l_m.
+
+    `regressor` (regressors.py): lr, rf, svr on sorted logits or emlp on logits in class order; `order` sorted
+    or raw departs from that. `fit_rows`: both are all rows of the training split, as published (train and
+    validation); held_out are those that stage 1 set aside (`held_out_fraction`), on which it is not right as
+    often as on rows it has learnt; train are those it was trained on. The validation split never enters, so
+    that the choice of hyper-parameters by it stays honest. `least` bounds R from below, since a regressor can
+    be negative (None: no bound, as in the code). `q_right` and `q_wrong` are stage 1's, see eruw.
+
+    Source: Ge and Chen, two-stage dynamic fusion, INFORMS Journal on Computing (10.1287/ijoc.2023.0448), with
+    the released code's settings. The default emlp is the best in 9 of 12 cells of table F.1; table F.3's RW is
+    rf. Deviations: a row's absent modalities weigh 0 and are not fitted to; SVR takes `svr_rows` rows at most.
+    The authors refit the regressor for each level of test noise, on rows with that noise: `regress` does so
+    when given such rows, but training alone uses clean ones, and on digits3 a regressor that has seen no noise
+    weighs noisy rows worse than eruw does. Refuses one modality. Raises UserError for shares, q or bounds out
+    of range, or no row to fit to.
+
+    Logs `weight/<modality>`, those of stage 1. Output.extra, by row (B,): `weight/<modality>`,
+    `uncertainty/<modality>` (1 - R after stage 2), `uncertainty`, the ratio score of the fused logits.
+    """
+
+    modalities = (2, None)
+    fuses = False
+    after_training = (
+        "regressor",
+        "fit_rows",
+        "order",
+        "least",
+        "emlp_width",
+        "emlp_dropout",
+        "emlp_lr",
+        "emlp_weight_decay",
+        "rf_leaves",
+        "svr_c",
+        "svr_rows",
+    )
+
+    def __init__(
+        self,
+        net: Net,
+        task: Task,
+        *,
+        regressor: Literal["emlp", "lr", "rf", "svr"] = "emlp",
+        fit_rows: Literal["both", "held_out", "train"] = "both",
+        held_out_fraction: float = 0.1,
+        order: Literal["published", "sorted", "raw"] = "published",
+        least: float | None = 1e-3,
+        emlp_width: int = 128,
+        emlp_dropout: float = 0.3,
+        emlp_lr: float = 1e-3,
+        emlp_weight_decay: float = 0.1,
+        rf_leaves: int = 50,
+        svr_c: float = 1.0,
+        svr_rows: int = 20_000,
+        q_right: float = 1.0,
+        q_wrong: float = 0.1,
+    ) -> None:
+        super().__init__(net, task)
+        for name, q in (("q_right", q_right), ("q_wrong", q_wrong)):
+            _require(0 <= q <= 1, name, q, "0 to 1")
+        _require(0 <= held_out_fraction < 1, "held_out_fraction", held_out_fraction, "0 to below 1")
+        _require(least is None or 0 < least < 1, "least", least, "null, or above 0 and below 1")
+        if fit_rows == "held_out":
+            _require(held_out_fraction > 0, "held_out_fraction", held_out_fraction, "above 0 and below 1")
+        options = {
+            "emlp": {
+                "width": emlp_width,
+                "dropout": emlp_dropout,
+                "lr": emlp_lr,
+                "weight_decay": emlp_weight_decay,
+            },
+            "lr": {},
+            "rf": {"leaves": rf_leaves},
+            "svr": {"c": svr_c, "rows": svr_rows},
+        }[regressor]
+        ordered = {"published": None, "sorted": True, "raw": False}[order]
+        self.regressor = Regressor(regressor, ordered=ordered, **options)
+        self.fit_rows, self.held_out, self.least = fit_rows, held_out_fraction, least
+        self.q = {"right": q_right, "wrong": q_wrong}
+        self.heads = nn.ModuleDict({m: nn.Linear(e.dim, task.n_outputs) for m, e in net.encoders.items()})
+
+    def forward(self, batch: Batch) -> Output:
+        """Return features, the weighted sum of the heads' logits as fused (B, C), and the heads as read-out."""
+        features = {m: self.net.encode(m, batch) for m in self.net.encoders}
+        logits = self.read_out(features)
+        stacked, present = torch.stack(list(logits.values())), present_in(batch, logits)
+        if self.regressor.state:
+            right = self.regressor(stacked).where(present, 0.0)
+            fused, extra = fuse(logits, 1 - right, normalized(right, present, self.least))
+        else:
+            fused, extra = fuse(logits, *trust(stacked, present))
+        return Output(features, fused, self.read_out, extra)
+
+    def read_out(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return every head's logits (B, C) on its modality's features."""
+        return {m: self.heads[m](z) for m, z in features.items()}
+
+    def loss(self, output: Output, batch: Batch, ctx: Context) -> dict[str, Tensor]:
+        """Return stage 1's asymmetric loss of every head and of the fused logits."""
+        for name, value in mean_weights(output.extra).items():
+            ctx.log(name, value)
+        present = present_in(batch, output.unimodal)
+        return emc(output.unimodal, output.fused, batch.target, present, **self.q)
+
+    def on_phase_end(self, ctx: Context) -> None:
+        """Fit the regressor; every rank computes it from the same rows."""
+        sources = {"both": (ctx.train, ctx.held_out), "train": (ctx.train,), "held_out": (ctx.held_out,)}
+        batches = chain.from_iterable(source() for source in sources[self.fit_rows])
+        self.regress(batches, ctx.generator("regressor"))
+
+    def regress(self, batches: Iterable[Batch], generator: torch.Generator) -> None:
+        """Fit the regressor anew to stage 1's logits on `batches`, which may be noisy or of several noise levels."""
+        training = self.training
+        self.eval()
+        with parallel.replicated():
+            rows = collect(self._logits, batches)
+        self.train(training)
+        # equal on all ranks but for rounding, which a tree's threshold would magnify
+        logits = parallel.mean(rows.logits, 1)
+        self.regressor.fit(Rows(logits, rows.target, rows.present), generator)
+
+    def _logits(self, batch: Batch) -> dict[str, Tensor]:
+        """Return each modality's logits by name in alphabetical order, so that the dataset's does not matter."""
+        return self.read_out({m: self.net.encode(m, batch) for m in sorted(self.net.encoders)})
+
+
+def _require(ok: bool, name: str, value: float | None, admissible: str) -> None:
+    if not ok:
+        raise UserError(f"method 'rw': {name} is {value}; admissible: {admissible}")
