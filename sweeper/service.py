@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper import arms, bridge
 from sweeper import study as studies
@@ -19,6 +19,9 @@ from sweeper.ledger import Ledger
 from sweeper.planner import Planner
 from sweeper.storage import Storage
 from sweeper.study import Study
+
+if TYPE_CHECKING:
+    from sweeper.report import Report
 
 HOME = Path(__file__).resolve().parent.parent
 REPEATABLE = ("done", "pruned", "diverged")
@@ -130,12 +133,29 @@ class Session:
 
         self.progress.show(last=True)
         found = report.build(self.study.study, self.ledger.records)
+        figures = self._figures(found, hurry)
         made = [self.folder / "study.yaml", *report.write(found, self.folder), self.place.storage.ledger]
         self.start_tracker()
         self.tracker.close(**({"seconds": HURRY_SECONDS} if hurry else {}))
         self.ledger.unlock()
-        lines = [found.text("md"), "written:", *(f"  {path}" for path in made), self.tracker.how_to_open()]
+        lines = [found.text("md"), "written:", *(f"  {path}" for path in made)]
+        if figures:
+            lines.append(
+                f"  {figures[0].parent}/ ({', '.join(sorted({path.stem for path in figures}))}: png and pdf)"
+            )
+        lines.append(self.tracker.how_to_open())
         return "\n".join(lines), found.complete
+
+    def _figures(self, found: Report, hurry: bool) -> list[Path]:
+        """Draw what the records show now, unless that is drawn already; a hurried end leaves figures as they are."""
+        folder = self.folder / "figures"
+        drawn = sorted(folder.glob("*.p*")) if folder.exists() else []
+        newest = max((path.stat().st_mtime for path in drawn), default=0.0)
+        if hurry or newest > self.place.storage.ledger.stat().st_mtime:
+            return drawn
+        from sweeper import gallery
+
+        return gallery.draw(self.study.study, found, self.ledger.records, self.place.storage.run, folder)
 
     def _enter(self, run: Run, result: Mapping[str, Any]) -> None:
         record = as_record(self.study, run, result, self.origin)
