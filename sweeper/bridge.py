@@ -81,7 +81,7 @@ def execute(
     if device != "cpu":
         torch.cuda.empty_cache()  # others may share the GPU while this process waits for its next run
     result["seconds"] = time.time() - started
-    result["bytes"] = sum(path.stat().st_size for path in folder.glob("*"))
+    result["bytes"] = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
     result["memory_mb"] = _peak_memory_mb()
     if parallel.rank() == 0:
         write_json(folder / "result.json", result)

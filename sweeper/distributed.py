@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
 from sweeper import bridge
+
+SCRATCH = "train"  # in the run's folder, which all nodes see, while Ray Train is at work
 
 
 class RankFailed(Exception):
@@ -26,28 +30,44 @@ def execute_on_workers(order: Mapping[str, Any]) -> dict[str, Any]:
     """
     gpu = order["gpus"] > 0
     per_worker = {"CPU": order["cpus"]} | ({"GPU": order["gpus"]} if gpu else {})
-    result = Path(order["folder"]) / "result.json"
-    with tempfile.TemporaryDirectory(prefix="sweeper-train-") as folder:
-        trainer = TorchTrainer(
-            _rank,
-            train_loop_config=dict(order),
-            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-            scaling_config=train.ScalingConfig(
-                num_workers=order["workers"], use_gpu=gpu, resources_per_worker=per_worker
-            ),
-            run_config=train.RunConfig(name="run", storage_path=folder),
-        )
-        try:
-            trainer.fit()
-        except train.WorkerGroupError as error:
-            failures = list(error.worker_failures.values())
-            if not all(isinstance(failure, RankFailed) for failure in failures):
-                raise
-            bridge.write_json(result, json.loads(str(failures[0])))
+    result, scratch = Path(order["folder"]) / "result.json", Path(order["folder"]) / SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
+    trainer = TorchTrainer(
+        _rank,
+        train_loop_config=dict(order),
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        scaling_config=train.ScalingConfig(
+            num_workers=order["workers"], use_gpu=gpu, resources_per_worker=per_worker
+        ),
+        run_config=train.RunConfig(name=SCRATCH, storage_path=str(order["folder"])),
+    )
+    try:
+        trainer.fit()
+    except train.WorkerGroupError as error:
+        failures = list(error.worker_failures.values())
+        if not all(isinstance(failure, RankFailed) for failure in failures):
+            raise
+        bridge.write_json(result, json.loads(str(failures[0])))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return json.loads(result.read_text())
 
 
+def release(order: Mapping[str, Any]) -> None:
+    """Free what the ranks of a run had reserved whose trial was killed; Ray Train does so only with a dashboard."""
+    reserved = _reserved(order)
+    if reserved.exists():
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(reserved.read_text()))))
+    shutil.rmtree(reserved.parent, ignore_errors=True)
+
+
 def _rank(order: dict[str, Any]) -> None:
+    if train.get_context().get_world_rank() == 0:
+        _reserved(order).write_text(get_current_placement_group().id.hex())
     result = bridge.execute(**bridge.arguments(order), device=str(get_device()))
     if result["status"] == "failed":
         raise RankFailed(json.dumps(result))
+
+
+def _reserved(order: Mapping[str, Any]) -> Path:
+    return Path(order["folder"]) / SCRATCH / "placement_group"

@@ -11,6 +11,8 @@ import socket
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -146,7 +148,8 @@ def carry_out(first: Run, session: Session, resources: Resources) -> None:
         ),
     )
     try:
-        tuner.fit()
+        with redirect_stdout(StringIO()):  # where Ray tells at length of a worker that died
+            tuner.fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if searcher.error:
@@ -173,7 +176,7 @@ class _PlannerSearch(Searcher):
     def __init__(self, first: Run, session: Session) -> None:
         super().__init__()
         self.session = session
-        self.running: dict[str, tuple[Run, float]] = {}
+        self.running: dict[str, tuple[Run, dict[str, Any], float]] = {}
         self.attempts: dict[str, int] = {}
         self.again = [first]
         self.error: Exception | None = None
@@ -186,8 +189,9 @@ class _PlannerSearch(Searcher):
             run = self.again.pop() if self.again else self.session.take()
             if run is None:
                 return Searcher.FINISHED if self.session.finished else None
-            self.running[trial_id] = run, time.time()
-            return self.session.order(run)
+            order = self.session.order(run)
+            self.running[trial_id] = run, order, time.time()
+            return order
         except Exception as error:  # Tune would log and go on; the driver must end with it
             self.error = error
             return Searcher.FINISHED
@@ -204,7 +208,11 @@ class _PlannerSearch(Searcher):
 
     def lost(self, trial_id: str, reason: str) -> None:
         """Queue a run again whose worker died, and settle it as preempted when that was the last attempt."""
-        run, began = self.running.pop(trial_id)
+        run, order, began = self.running.pop(trial_id)
+        if order["workers"] > 1:
+            from sweeper.distributed import release
+
+            release(order)
         self.attempts[run.key] = self.attempts.get(run.key, 0) + 1
         if self.attempts[run.key] < ATTEMPTS:
             self.again.append(run)

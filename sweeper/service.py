@@ -51,27 +51,34 @@ def run(study: Study, place: Place) -> bool:
     unfolded = arms.unfold(study, place.data_root, place.storage.cache)
     check_data(unfolded, place)
     ledger = Ledger(place.storage.ledger)
-    ledger.lock()
-    for line in ledger.corrupt:
-        print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
-    left = planner_of(study, unfolded, ledger, lambda record: None).take() is not None
-    if left:
-        from sweeper import executor
-
-        executor.start(HOME)
-        executor.slots(study.resources)
-    session = Session(study, place, unfolded, ledger)
-    interrupted = False
+    fresh = not ledger.path.exists()
     try:
-        first = session.take()
-        if first is not None:
-            executor.carry_out(first, session, study.resources)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
+        if not fresh:
+            ledger.lock()
+        left = work_left(study, unfolded, ledger, place.storage)
         if left:
-            executor.stop()
-        text, complete = session.close(hurry=interrupted)
+            from sweeper import executor
+
+            executor.start(HOME)
+            executor.slots(study.resources)
+        if fresh:  # not before: a study that does not fit on the cluster leaves nothing behind
+            ledger.lock()
+        for line in ledger.corrupt:
+            print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
+        session = Session(study, place, unfolded, ledger)
+        interrupted = False
+        try:
+            first = session.take()
+            if first is not None:
+                executor.carry_out(first, session, study.resources)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            if left:
+                executor.stop()
+            text, complete = session.close(hurry=interrupted)
+    finally:
+        ledger.unlock()
     print(text)
     if interrupted:
         raise KeyboardInterrupt
@@ -91,7 +98,7 @@ class Session:
         (self.folder / "study.yaml").write_text(studies.dump(study))
         note(ledger, announcement(study, unfolded, self.origin))
         self.planner = planner_of(study, unfolded, ledger, lambda record: note(ledger, record))
-        self.progress = Progress(self.planner)
+        self.progress = Progress(self.planner, sys.stderr)
         self.tracker = Tracker(study.study, place.storage, ledger)
         # with the first result, not before: importing MLflow and starting Ray would hold each other up
         self.start_tracker = cache(self.tracker.start)
@@ -99,8 +106,8 @@ class Session:
     def take(self) -> Run | None:
         """Return the next run that no worker has finished yet; results found on disk are entered on the way."""
         while (run := self.planner.take()) is not None:
-            result = self.place.storage.result(run.key)
-            if result is None or result["status"] not in REPEATABLE or result["status"] == "pruned":
+            result = left_behind(run, self.place.storage)
+            if result is None:
                 return run
             self._enter(run, result)
         return None
@@ -130,19 +137,18 @@ class Session:
     def close(self, *, hurry: bool = False) -> tuple[str, bool]:
         """Write the tables and end; return what is to be printed and whether every cell is complete."""
         from sweeper import report
+        from sweeper.tracking import CLOSE_SECONDS
 
         self.progress.show(last=True)
         found = report.build(self.study.study, self.ledger.records)
         figures = self._figures(found, hurry)
         made = [self.folder / "study.yaml", *report.write(found, self.folder), self.place.storage.ledger]
         self.start_tracker()
-        self.tracker.close(**({"seconds": HURRY_SECONDS} if hurry else {}))
-        self.ledger.unlock()
+        self.tracker.close(HURRY_SECONDS if hurry else CLOSE_SECONDS)
         lines = [found.text("md"), "written:", *(f"  {path}" for path in made)]
         if figures:
-            lines.append(
-                f"  {figures[0].parent}/ ({', '.join(sorted({path.stem for path in figures}))}: png and pdf)"
-            )
+            names = ", ".join(sorted({path.stem for path in figures}))
+            lines.append(f"  {figures[0].parent}/ ({names}: png and pdf)")
         lines.append(self.tracker.how_to_open())
         return "\n".join(lines), found.complete
 
@@ -169,6 +175,23 @@ def planner_of(
     """Return a planner that knows what the ledger holds; runs that failed are not among it and done again."""
     usable = {key: record for key, record in ledger.runs.items() if record["status"] in REPEATABLE}
     return Planner(study, unfolded, usable, proposals(ledger), note)
+
+
+def work_left(study: Study, unfolded: list[Arm], ledger: Ledger, storage: Storage) -> bool:
+    """Return whether a worker is needed, found out without writing anything."""
+    planner = planner_of(study, unfolded, ledger, lambda record: None)
+    while (run := planner.take()) is not None:
+        result = left_behind(run, storage)
+        if result is None:
+            return True
+        planner.settle(run.key, result)
+    return False
+
+
+def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
+    """Return the result of a run that a worker finished after its driver had died, if it is one that counts."""
+    result = storage.result(run.key)
+    return result if result and result["status"] in ("done", "diverged") else None
 
 
 def check_data(unfolded: list[Arm], place: Place) -> None:

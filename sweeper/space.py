@@ -47,16 +47,18 @@ class Domain:
         if self.kind == "choice":
             return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
         half = 0.5 if self.kind == "int" else 0.0  # every whole number gets an equal share
-        low, high = self.bounds[0] - half, self.bounds[1] + half
-        found = low * (high / low) ** share if self.log else low + share * (high - low)
-        near = round(found) if self.kind == "int" else float(f"{found:.12g}")
-        return min(max(near, self.bounds[0]), self.bounds[1])
+        return self._between(self.bounds[0] - half, self.bounds[1] + half, share)
 
     def grid(self) -> list[Any]:
         """Return the points of a grid: every choice, or `points` values evenly spaced on the domain's scale."""
         if self.kind == "choice":
             return list(self.choices)
-        return sorted({self.at(i / max(self.points - 1, 1)) for i in range(self.points)})
+        return sorted({self._between(*self.bounds, i / max(self.points - 1, 1)) for i in range(self.points)})
+
+    def _between(self, low: float, high: float, share: float) -> float:
+        found = low * (high / low) ** share if self.log else low + share * (high - low)
+        near = round(found) if self.kind == "int" else float(f"{found:.12g}")
+        return min(max(near, self.bounds[0]), self.bounds[1])
 
 
 Space = dict[str, Domain]

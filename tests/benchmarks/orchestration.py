@@ -54,13 +54,11 @@ def main() -> None:
     span = max(ends) - min(r["started"] for r in runs)
     training = sum(r["seconds"] for r in runs)
     print(f"{len(runs)} runs of {training / len(runs):.3f} s on {SLOTS} slots: {wall:.1f} s in all")
-    print(
-        f"busy over the whole command: {training / (SLOTS * wall):.1%}; from first to last run: {training / (SLOTS * span):.1%}"
-    )
+    busy, warm = training / (SLOTS * wall), training / (SLOTS * span)
+    print(f"busy over the whole command: {busy:.1%}; from first to last run: {warm:.1%}")
     print(f"overhead a run, warm: {(SLOTS * span - training) / len(runs):.3f} s")
     print(f"memory of a warm worker, peak: {max(r['memory_mb'] for r in runs):.0f} MB")
     short, _ = carry_out(study("short", 0.01, 98))
     span = max(r["started"] + r["seconds"] for r in short) - min(r["started"] for r in short)
-    print(
-        f"{len(short)} runs of {sum(r['seconds'] for r in short) / len(short):.3f} s: {len(short) / span:.1f} runs a second"
-    )
+    mean = sum(r["seconds"] for r in short) / len(short)
+    print(f"{len(short)} runs of {mean:.3f} s: {len(short) / span:.1f} runs a second")

@@ -238,6 +238,32 @@ def test_arms_and_configurations_that_share_runs_do_not_depend_on_timing(kind):
         assert again.told == first.told
 
 
+def test_a_run_that_one_arm_ended_early_goes_on_for_an_arm_that_waited_for_it_in_full():
+    fixed = {"name": "joint", "label": "fixed", "space": {"train.lr": 0.1}}
+    search = {"sampler": "grid", "early_stopping": "asha", "ahead": 1, "seed": 5}
+    planner = plan(study_of(search, methods=["joint", fixed], space=SIX), Book())
+    searching, waiting = planner.races
+
+    def finish(run, value):
+        planner.settle(run.key, result_of("done", value, [value] * 18))
+
+    one, held = planner.take(), planner.take()  # of the searching arm, of the other
+    for _ in range(3):
+        finish(one, 0.9)
+        one = planner.take()
+    assert one.arm == searching.arm
+    assert one.limits == {"2": 0.9, "6": 0.9}
+    finish(held, 0.1)
+    assert planner.take() is None  # the other arm wants the same run next, and in full
+    assert [(run.key, run.limits) for run in waiting.open] == [(one.key, {})]
+    planner.settle(one.key, result_of("pruned", 0.1, [0.1, 0.1]))
+    again = next(run for run in iter(planner.take, None) if run.arm == waiting.arm)
+    assert (again.key, again.limits) == (one.key, {})
+    finish(again, 0.1)
+    assert waiting.record(again)["status"] == "done"
+    assert searching.record(one)["status"] == "pruned"
+
+
 # Restarts
 
 
@@ -415,15 +441,16 @@ def test_several_first_seeds_are_told_as_their_mean():
 # Failures
 
 
+@pytest.mark.parametrize("racing", ["halving", "none"])
 @pytest.mark.parametrize("slots", [1, 2, 7])
-def test_the_same_error_three_times_stops_that_arm_only(slots):
+def test_the_same_error_three_times_stops_that_arm_only(slots, racing):
     def worker(run):
         return error("failed", "ValueError", "bad shape") if run.arm.method.name == "ogm" else train(run)
 
-    life = simulate(study_of(), worker, slots=slots, clock=slots)
+    life = simulate(study_of({"racing": racing}), worker, slots=slots, clock=slots)
     counts = Counter(run.arm.method.name for run in life.ran)
-    assert SAME_ERROR_STOPS <= counts["ogm"] <= SAME_ERROR_STOPS + min(slots, 4) - 1
-    assert counts["joint"] == counts["label_smoothing"] == PER_ARM
+    assert SAME_ERROR_STOPS <= counts["ogm"] <= SAME_ERROR_STOPS + slots - 1
+    assert counts["joint"] == counts["label_smoothing"] == (PER_ARM if racing == "halving" else 9 * 4 + 2)
     reason = "the same error 3 times: ValueError: bad shape"
     assert [race.stopped for race in life.planner.races] == ["", reason, ""]
     assert {r["axes"]["method"] for r in life.book.of("selected")} == {"joint", "label_smoothing"}
