@@ -16,11 +16,15 @@ from models.tasks import Task
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions on a split in file order: fused (N, C), unimodal {m: (N, C)}, features {m: (N, D)}, target, index."""
+    """Predictions on a split in file order: fused (N, C), unimodal {m: (N, C)}, features {m: (N, D)}, target, index.
+
+    `extra` holds whatever a method says of each row, such as its weight of a modality, (N, …) by name.
+    """
 
     predicted: np.ndarray
     unimodal: dict[str, np.ndarray]
     features: dict[str, np.ndarray]
+    extra: dict[str, np.ndarray]
     target: np.ndarray
     index: np.ndarray
     loss: float
@@ -40,15 +44,21 @@ def evaluate(method: Method, feed: Feed, batch_size: int = 512) -> Evaluation:
             row = {"index": batch.index, "target": batch.target, "predicted": method.predict(output)}
             row |= {f"unimodal/{m}": method.task.predict(logits) for m, logits in output.unimodal.items()}
             row |= {f"features/{m}": z for m, z in output.features.items()}
+            row |= {f"extra/{name}": value for name, value in output.extra.items()}
             row["loss"] = method.task.loss_of_predictions(row["predicted"], batch.target)
             for name, value in row.items():
                 columns.setdefault(name, []).append(value)
         whole = {name: parallel.gather(torch.cat(parts)).cpu().numpy() for name, parts in columns.items()}
     method.train(training)
+
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
+
     return Evaluation(
         whole["predicted"],
-        {m.removeprefix("unimodal/"): v for m, v in whole.items() if m.startswith("unimodal/")},
-        {m.removeprefix("features/"): v for m, v in whole.items() if m.startswith("features/")},
+        part("unimodal/"),
+        part("features/"),
+        part("extra/"),
         whole["target"],
         whole["index"],
         float(whole["loss"].mean()),

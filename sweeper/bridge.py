@@ -154,6 +154,7 @@ def _train(
             target=found.target,
             index=found.index,
             **{f"unimodal_{m}": p.astype(np.float32) for m, p in found.unimodal.items()},
+            **{name.replace("/", "_"): value.astype(np.float32) for name, value in found.extra.items()},
         )
         if checkpoints in ("best", "all"):
             checkpoint.save(folder / "best.pt", method.state_dict())

@@ -42,6 +42,16 @@ CASES = [
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
     Case("rw"),
     Case("uniform"),
+    Case(
+        "udml",
+        neutral={
+            "uncertainty": "none",
+            "dependency": False,
+            "progression": False,
+            "gamma": 0.0,
+            "p_clean": 1.0,
+        },
+    ),
     Case("unimodal", {"modality": "m0"}),
     Case("unimodal_sum"),
 ]
@@ -53,6 +63,10 @@ VARIANTS = [
     Case("lfm", {"schedule": "constant", "match": "posterior"}),
     Case("lfm", {"schedule": "learned", "solver": "cg"}),
     Case("mla", {"variant": "released", "combine": "mean"}, permutes=False),
+    Case("udml", {"warmup": 0.5, "beta": 1e-3}),
+    Case("udml", {"variant": "released", "progression": False}),
+    Case("udml", {"uncertainty": "variance", "scope": "sample"}),
+    Case("udml", {"uncertainty": "energy", "dependency": False}),
     Case("rw", {"regressor": "rf"}),
     Case("rw", {"regressor": "svr", "fit_rows": "held_out"}),
 ]

@@ -237,3 +237,14 @@ def test_train_reports_every_epoch():
         "validation/accuracy/m0",
         "validation/gap",
     } <= set(seen[-1])
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_what_a_method_says_of_each_row_is_exported(case):
+    data = synthetic()
+    method = build(case.named, data, fusion=fusion_of(case))
+    feed = splits_of(data, method, 0).validation
+    found = evaluate(method, feed, batch_size=10)
+    said = method.eval()(feed.batch(torch.arange(len(feed)))).extra
+    assert set(found.extra) == set(said)
+    assert all(value.shape == tuple(said[name].shape) for name, value in found.extra.items())

@@ -1,0 +1,352 @@
+"""UDML: each row's features weighted, the less the noisier they are and the more the prediction depends on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models import gaussian, parallel
+from models.errors import UserError
+from models.fusion import Fusion
+from models.method import Method
+from models.net import Net
+from models.tasks import Task
+from models.values import Batch, Context, InputSpec, Metrics, Objective, Output, Phase
+
+CLEAN, WARMUP, NOISY = range(3)
+LEAST_DEPENDENCY = 1e-3
+LEAST_SPREAD = 0.1
+LARGEST_EXPONENT = 6.0
+
+Features = dict[str, Tensor]
+
+
+class Udml(Method):
+    """Fuse M w_m z_m with w_m ∝ 1 / (ρ_m α_m): ρ grows with m's noise in a row, α with how much hangs on m.
+
+    Source: Wei et al., "Unbiased Dynamic Multimodal Fusion", equations 3 and 7-15; it stands before any fusion.
+    z_m is drawn from N(μ_m, Σ_m) in training and is μ_m in evaluation, both linear in the encoder's features.
+    `uncertainty` estimated: a perceptron E_m with `hidden` units reads Σ_m and learns the level σ of Gaussian
+    noise that was added to the input (L_est); ρ = (`floor` + E)². `dependency`: α = M d_m / Σ d, d_m the
+    1-norm of what leaving m out changes in the logits; its `scope` is a running mean over rows, fading by
+    `momentum` a step, or the single sample.
+
+    Phases: clean, a share `split` of the epochs: equal weights, L = L_task + `gamma` Σ_m L(logits of m alone).
+    Warm-up, a share `warmup` of the others: noise, weights by α, L + `lambda_est` L_est. Noisy: weights by ρ
+    too. Noise: with probability `p_clean` a row is clean in all modalities, else each has a level σ from 0, 1,
+    …, `levels` and noise of std step · `levels` · (σ / `levels`)^`power`. The step is that of the kind of input
+    (`vector_step`, …) and in the units of inputs, which real datasets standardise. `beta` weighs
+    KL(z_m ‖ N(0, (1 + σ) I)), which is not in the paper.
+
+    Ablations (Table 4): `uncertainty` variance (ρ is Σ_m's mean), energy (ρ is 1 / Σ exp of m's logits) or none
+    (ρ = 1), of which the last two leave features as the encoder gives them, and all of them the noise;
+    `dependency` false: α = 1; `progression` false: all from the first epoch. Neutral: `uncertainty` none,
+    `dependency` and `progression` false, `gamma` 0, `p_clean` 1 is joint training to the bit.
+
+    Deviations. As printed ρ = E², which weighs clean rows by a ratio of errors; `floor` towards 0 is that.
+    L_est is in units of `levels` and E reads log Σ, standardised over training rows, so that its steps fit the
+    net's learning rate. d is taken on unweighted features, or weights would feed on themselves, and L_task does
+    not train E; the paper leaves both open. Absent modalities weigh nothing; M and Σ d count those present.
+    Every phase has a fresh optimiser.
+
+    `variant` released: factors 1 + M w; E = exp(½ of two linear layers); w trains E; d_m the 1-norm of the
+    logits of m alone, in the batch before; these logits, and those of L, from weighted features; the highest
+    level replaces the input. Left out: batch norm in μ and Σ, dropout in E, d of 32 and 10 at the start.
+
+    The output's `extra` holds weight/m, dependency/m and uncertainty/m (w, α, ρ; ρ = 1 in the clean phase), each
+    (B,); their means are logged. Raises UserError for values out of range.
+    """
+
+    modalities = (2, None)
+
+    def __init__(
+        self,
+        net: Net,
+        task: Task,
+        *,
+        variant: Literal["paper", "released"] = "paper",
+        uncertainty: Literal["estimated", "variance", "energy", "none"] = "estimated",
+        dependency: bool = True,
+        progression: bool = True,
+        split: float = 0.5,
+        warmup: float = 0.2,
+        levels: int = 10,
+        p_clean: float = 0.5,
+        vector_step: float = 0.2,
+        sequence_step: float = 0.2,
+        image_step: float = 0.2,
+        power: float = 1.0,
+        hidden: int = 64,
+        floor: float = 1.0,
+        scope: Literal["running", "sample"] = "running",
+        momentum: float = 0.99,
+        gamma: float = 1.0,
+        lambda_est: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        super().__init__(net, task)
+        for name, share in {"split": split, "warmup": warmup, "momentum": momentum}.items():
+            _require(0 <= share < 1, name, share, "0 to below 1")
+        for name, count in {"levels": levels, "hidden": hidden}.items():
+            _require(count >= 1, name, count, "from 1")
+        _require(0 <= p_clean <= 1, "p_clean", p_clean, "0 to 1")
+        for name, value in {"floor": floor, "power": power}.items():
+            _require(value > 0, name, value, "above 0")
+        self.released = variant == "released"
+        self.uncertainty, self.dependency, self.scope = uncertainty, dependency, scope
+        self.progression, self.split, self.warmup = progression, split, warmup
+        self.levels, self.p_clean, self.power = levels, p_clean, power
+        self.step = {"vector": vector_step, "sequence": sequence_step, "image": image_step}
+        self.floor, self.gamma, self.lambda_est, self.beta = floor, gamma, lambda_est, beta
+        dims = net.fusion.dims
+        drawn = dims if uncertainty in ("estimated", "variance") else {}
+        estimated = dims if uncertainty == "estimated" else {}
+        bend = nn.Identity if self.released else nn.ReLU
+        self.mean = nn.ModuleDict({m: nn.Linear(d, d) for m, d in drawn.items()})
+        self.spread = nn.ModuleDict({m: nn.Linear(d, d) for m, d in drawn.items()})
+        for layer in self.spread.values():
+            nn.init.constant_(layer.bias, -4.0)  # a std of 0.02: training starts with features that carry
+        self.estimator = nn.ModuleDict(
+            {
+                m: nn.Sequential(nn.Linear(d, hidden), bend(), nn.Linear(hidden, 1))
+                for m, d in estimated.items()
+            }
+        )
+        self.moments = nn.ModuleDict({m: RunningMean(2, d, momentum=momentum) for m, d in estimated.items()})
+        self.changes = RunningMean(len(dims), momentum=0.0 if self.released else momentum)
+        self.register_buffer("stage", torch.tensor(NOISY))
+        self.seen: list[Tensor] = []
+
+    def phases(self, epochs: int) -> list[Phase]:
+        """Return the phases that have an epoch; what is kept is the best of the noisy ones."""
+        if not self.progression:
+            return [Phase("train", epochs)]
+        clean = int(self.split * epochs)
+        warmup = int(self.warmup * (epochs - clean))
+        first = [Phase("clean", clean, keep="last"), Phase("warmup", warmup, keep="last")]
+        return [*(p for p in first if p.epochs), Phase("noisy", epochs - clean - warmup)]
+
+    def on_epoch_start(self, ctx: Context) -> None:
+        """Set the stage, a buffer because it says how the weights at hand are to be used."""
+        self.stage.fill_(_stage(ctx))
+        self.seen = []
+
+    def on_epoch_end(self, ctx: Context, metrics: Metrics) -> None:
+        """Log the epoch's means of w, α and ρ."""
+        names = [f"{name}/{m}" for name in ("weight", "dependency", "uncertainty") for m in self.net.encoders]
+        means = parallel.mean(torch.stack(self.seen).mean(0), 1)
+        for name, value in zip(names, means.tolist(), strict=True):
+            ctx.log(name, value)
+
+    def forward(self, batch: Batch) -> Output:
+        """Return the means as features (B, D_m) and the logits of their weighted fusion; nothing is random."""
+        present = _present(batch, self.net.encoders)
+        mean, log_variance = self._represent(batch, present)
+        log_rho = self._log_rho(mean, log_variance, self._estimate(log_variance))
+        return self._fuse(mean, log_rho, present)[0]
+
+    def objectives(self, batch: Batch, ctx: Context) -> Iterator[Objective]:
+        """Yield one objective, on noisy inputs and drawn features; every encoder runs once."""
+        noisy, place, present = _stage(ctx) != CLEAN, _place(batch), _present(batch, self.net.encoders)
+        if noisy:
+            batch, level = self._perturb(batch, ctx, place)
+        else:
+            level = torch.zeros_like(present, dtype=torch.float)
+        mean, log_variance = self._represent(batch, present)
+        features = mean
+        if log_variance:
+            normal = {m: gaussian.normal(z, ctx.generator("sample", m), *place) for m, z in mean.items()}
+            drawn = {m: gaussian.sample(z, log_variance[m], normal[m]) for m, z in mean.items()}
+            features = times(present, drawn)
+        if self.estimator and noisy:
+            self._observe(log_variance, present)
+        if self.dependency and self.scope == "running" and not self.released:
+            self.changes.update(self._change(features), present)
+        estimate = self._estimate(log_variance)
+        output, weighted = self._fuse(features, self._log_rho(features, log_variance, estimate), present)
+        losses = {"task": self.task.loss(output.fused, batch.target)}
+        if self.gamma or self.released:
+            alone = self._alone(weighted if self.released else features)
+            losses["unimodal"] = self.gamma * sum(self.task.loss(x, batch.target) for x in alone)
+            if self.dependency and self.released:
+                self.changes.update(alone.detach().abs().sum(-1).T, present)
+        if estimate is not None and noisy:
+            error = (estimate - level / self.levels).square()
+            losses["estimation"] = self.lambda_est * (error * present).mean(0).sum()
+        if self.beta and log_variance:
+            prior = dict(zip(mean, (1 + level).unbind(-1), strict=True))
+            found = [gaussian.kl(z, log_variance[m], prior[m]) for m, z in mean.items()]
+            losses["kl"] = self.beta * (torch.stack(found, -1) * present).mean(0).sum()
+        self.seen.append(torch.stack(list(output.extra.values())).mean(-1))
+        yield Objective(losses, output, batch)
+
+    def _perturb(self, batch: Batch, ctx: Context, place: tuple[int, int]) -> tuple[Batch, Tensor]:
+        """Return the batch with noise added, and its levels σ (B, M)."""
+        rows, start = place
+        clean = torch.rand(rows, generator=ctx.generator("clean")) < self.p_clean
+        inputs, levels = {}, []
+        for m in self.net.encoders:
+            x, generator = batch.inputs[m], ctx.generator("noise", m)
+            drawn = torch.randint(self.levels + 1, (rows,), generator=generator).masked_fill(clean, 0)
+            level = drawn[start : start + len(batch)].to(x)
+            step = self.step[InputSpec(tuple(x.shape[1:])).kind]
+            std = step * self.levels * (level / self.levels) ** self.power
+            noise = _per_row(std, x) * gaussian.normal(x, generator, *place)
+            inputs[m] = noise + (x * _per_row(level < self.levels, x) if self.released else x)
+            levels.append(level)
+        return replace(batch, inputs=inputs), torch.stack(levels, -1)
+
+    def _represent(self, batch: Batch, present: Tensor) -> tuple[Features, Features]:
+        """Return means and log-variances {m: (B, D_m)}; plain features and {} where no variance is read."""
+        features = {m: self.net.encode(m, batch) for m in self.net.encoders}
+        if not self.mean:
+            return features, {}
+        mean = times(present, {m: self.mean[m](z) for m, z in features.items()})
+        return mean, {m: gaussian.log_variance(self.spread[m](z)) for m, z in features.items()}
+
+    def _observe(self, log_variance: Features, present: Tensor) -> None:
+        for (m, moments), there in zip(self.moments.items(), present.unbind(-1), strict=True):
+            values = log_variance[m].detach()
+            moments.update(torch.stack([values, values.square()], 1), there[:, None, None])
+
+    def _estimate(self, log_variance: Features) -> Tensor | None:
+        """Return E in units of the highest level, (B, M), from variances that take no gradient."""
+        if not self.estimator:
+            return None
+        columns = []
+        for m, values in log_variance.items():
+            mean, square = self.moments[m].mean
+            spread = (square - mean.square()).clamp_min(LEAST_SPREAD**2).sqrt()
+            columns.append(self.estimator[m]((values.detach() - mean) / spread))
+        found = torch.cat(columns, -1)
+        if self.released:
+            bounded = found.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+            return ((bounded / 2).exp() - self.floor) / self.levels
+        return found
+
+    def _log_rho(self, features: Features, log_variance: Features, estimate: Tensor | None) -> Tensor:
+        """Return log ρ (B, M)."""
+        if self.uncertainty == "estimated":
+            return 2 * (self.floor + self.levels * estimate.clamp_min(0)).log()
+        if self.uncertainty == "variance":
+            return torch.stack([gaussian.log_mean_variance(v) for v in log_variance.values()], -1)
+        if self.uncertainty == "energy":
+            logits = self.net.fusion.unimodal(features)
+            return torch.stack([-logits[m].logsumexp(-1) for m in features], -1)
+        return torch.stack([z.new_zeros(len(z)) for z in features.values()], -1)
+
+    def _fuse(self, features: Features, log_rho: Tensor, present: Tensor) -> tuple[Output, Features]:
+        """Return the output and the weighted features."""
+        log_rho = log_rho.to(self.changes.total) * (self.stage != CLEAN)
+        alpha = torch.ones_like(log_rho)
+        if self.dependency:
+            d = self._change(features) if self.scope == "sample" else self.changes.mean
+            alpha = dependencies(d.to(log_rho).expand_as(log_rho), present)
+        used = (log_rho if self.released else log_rho.detach()) * (self.stage == NOISY)
+        w = weights(used, alpha.log() * (self.stage != CLEAN), present)
+        weighted = times(present.sum(-1, keepdim=True) * w + self.released, features)
+        extra = {
+            f"{name}/{m}": column
+            for name, values in {"weight": w, "dependency": alpha, "uncertainty": log_rho.exp()}.items()
+            for m, column in zip(features, values.detach().unbind(-1), strict=True)
+        }
+        return Output(features, self.net.fusion(weighted), self.net.fusion.unimodal, extra), weighted
+
+    @torch.no_grad()
+    def _change(self, features: Features) -> Tensor:
+        """Return d (B, M): how much the logits change, in 1-norm, where each modality is left out."""
+        alone = torch.eye(len(features), device=self.stage.device)
+        logits = kept_only(self.net.fusion, features, torch.cat([torch.ones_like(alone[:1]), 1 - alone]))
+        return (logits[0] - logits[1:]).abs().sum(-1).T
+
+    def _alone(self, features: Features) -> Tensor:
+        """Return the logits (M, B, C) of each modality, the others left out."""
+        return kept_only(self.net.fusion, features, torch.eye(len(features), device=self.stage.device))
+
+
+class RunningMean(nn.Module):
+    """A mean over the training rows of all ranks; earlier batches fade by `momentum` a step."""
+
+    def __init__(self, *shape: int, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("total", torch.zeros(shape))
+        self.register_buffer("rows", torch.zeros(shape))
+
+    def update(self, values: Tensor, counted: Tensor) -> None:
+        """Add this rank's `values` (B, …) where `counted`, which is broadcast to them."""
+        values = values.to(self.total)
+        counted = counted.to(values).expand_as(values)
+        total, rows = parallel.total(torch.stack([(values * counted).sum(0), counted.sum(0)]))
+        self.total.mul_(self.momentum).add_(total)
+        self.rows.mul_(self.momentum).add_(rows)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, 0 where no row has counted yet."""
+        return self.total / torch.where(self.rows > 0, self.rows, 1)
+
+
+def weights(log_rho: Tensor, log_alpha: Tensor, present: Tensor) -> Tensor:
+    """Return w (B, M), w_i / w_j = ρ_j α_j / (ρ_i α_i), which sum to 1 over the present modalities (eq. 7)."""
+    return (-log_rho - log_alpha).masked_fill(~present, -math.inf).softmax(-1)
+
+
+def dependencies(changes: Tensor, present: Tensor) -> Tensor:
+    """Return α_m = M d_m / Σ d (B, M) from d (B, M), both over present modalities (eq. 13).
+
+    It is at least LEAST_DEPENDENCY, so that w is finite, and 1 where all d are 0.
+    """
+    d = changes * present
+    total = d.sum(-1, keepdim=True)
+    alpha = present.sum(-1, keepdim=True) * d / torch.where(total > 0, total, 1)
+    return torch.where(total > 0, alpha, 1).clamp_min(LEAST_DEPENDENCY)
+
+
+def kept_only(fusion: Fusion, features: Features, keep: Tensor) -> Tensor:
+    """Return logits (V, B, C) for V choices `keep` (V, M) of 1 and 0: modalities at 0 are left out, as zeros.
+
+    The fusion runs once, on V · B rows.
+    """
+    rows = len(next(iter(features.values())))
+    columns = zip(features.items(), keep.unbind(-1), strict=True)
+    stacked = {m: torch.cat([k * z for k in column.to(z.dtype)]) for (m, z), column in columns}
+    return fusion(stacked).unflatten(0, (len(keep), rows))
+
+
+def times(factors: Tensor, features: Features) -> Features:
+    """Return every modality's features (B, …), each row times its factor (B, M)."""
+    columns = zip(features.items(), factors.unbind(-1), strict=True)
+    return {m: z * _per_row(f, z) for (m, z), f in columns}
+
+
+def _per_row(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.dim() - 1)).to(like.dtype)
+
+
+def _present(batch: Batch, modalities: Iterable[str]) -> Tensor:
+    """Return which modalities the rows have, (B, M) bool."""
+    every = torch.ones_like(batch.index, dtype=torch.bool)
+    return torch.stack([batch.present.get(m, every) for m in modalities], -1)
+
+
+def _place(batch: Batch) -> tuple[int, int]:
+    """Return how many rows the batch has over all ranks, and where this rank's begin."""
+    rows, device = len(batch), batch.index.device
+    if parallel.world() == 1:
+        return rows, 0
+    return int(parallel.total(torch.tensor(rows, device=device))), parallel.offset(rows, device)
+
+
+def _stage(ctx: Context) -> int:
+    return {"clean": CLEAN, "warmup": WARMUP}.get(ctx.phase.name, NOISY)
+
+
+def _require(ok: bool, name: str, value: float, admissible: str) -> None:
+    if not ok:
+        raise UserError(f"method 'udml': {name} is {value}; admissible: {admissible}")
