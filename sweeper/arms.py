@@ -6,6 +6,7 @@ A run is a value: the JSON payload of everything that can change its result; its
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -145,19 +146,19 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
         for entry in study.methods:
             method = methods[choose("method", entry.name, methods)]
             _check_modalities(method, modalities, name)
-            for fusion in fusions if method.facts.get("fuses", True) else [None]:
-                for fixed_more, suffix in _each(method, modalities, entry):
-                    fixed, domains, published = _space(study, method, entry, train, fixed_more)
-                    axes = {
-                        "dataset": _label("dataset", options),
-                        "encoders": ", ".join(f"{m}: {_label('encoder', e)}" for m, e in encoders.items())
-                        or "default",
-                        "fusion": _label("fusion", fusion) if fusion else "none",
-                        "method": (entry.label or method.name) + suffix,
-                    }
-                    code = bridge.code_digest([method, data_entry])
-                    place = (tuple(study.conditions), study.select.metric, code, proposer)
-                    arms.append(Arm(axes, data, encoders, fusion, method, fixed, domains, published, *place))
+            fuse = fusions if method.facts.get("fuses", True) else [None]
+            for fusion, (more, suffix) in itertools.product(fuse, _each(method, modalities, entry)):
+                fixed, domains, published = _space(study, method, entry, train, more)
+                named = ", ".join(f"{m}: {_label('encoder', e)}" for m, e in encoders.items())
+                axes = {
+                    "dataset": _label("dataset", options),
+                    "encoders": named or "default",
+                    "fusion": _label("fusion", fusion) if fusion else "none",
+                    "method": (entry.label or method.name) + suffix,
+                }
+                code = bridge.code_digest([method, data_entry])
+                place = (tuple(study.conditions), study.select.metric, code, proposer)
+                arms.append(Arm(axes, data, encoders, fusion, method, fixed, domains, published, *place))
     names = [arm.name for arm in arms]
     for twice in {n for n in names if names.count(n) > 1}:
         raise UserError(f"two arms are called {twice!r}; give each method entry a `label` of its own")

@@ -30,6 +30,7 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one process
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from sweeper import bridge
@@ -46,12 +47,8 @@ def cluster() -> str | None:
     if os.environ.get("RAY_ADDRESS"):
         return os.environ["RAY_ADDRESS"]
     marker = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
-    try:
-        host, _, port = marker.read_text().strip().rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=1):
-            return f"{host}:{port}"
-    except (OSError, ValueError):  # a cluster that was killed leaves its marker
-        return None
+    address = marker.read_text().strip() if marker.exists() else ""
+    return address if _listens(address) else None  # a cluster that was killed leaves its marker
 
 
 def start(home: Path) -> None:
@@ -68,14 +65,22 @@ def start(home: Path) -> None:
         # inherited by the workers that Ray starts ahead, which a runtime_env could not use
         os.environ["PYTHONPATH"] = path
         ray.init(address="local", include_dashboard=False, **quiet)
+    elif ":" in address and "//" not in address and not _listens(address):  # Ray would try for minutes
+        raise UserError(
+            f"no Ray cluster answers at {address}; start it, or unset RAY_ADDRESS to use this machine alone"
+        )
     else:
-        try:
-            ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": path}}, **quiet)
-        except ConnectionError:
-            raise UserError(
-                f"no Ray cluster answers at {address}; start it, or unset RAY_ADDRESS to use this machine alone"
-            ) from None
+        ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": path}}, **quiet)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are records here
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=3):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def stop() -> None:
@@ -126,14 +131,15 @@ def carry_out(first: Run, session: Session, resources: Resources) -> None:
 
     A worker that dies is replaced and its run tried again, ATTEMPTS times in all.
     """
+    folder = tempfile.mkdtemp(prefix="sweeper-tune-")
     searcher = _PlannerSearch(first, session)
     # on several workers Ray Train reserves what they use; the trial itself only waits, but must reserve something
     share = {"memory": 1} if resources.workers > 1 else {"cpu": resources.cpus, "gpu": resources.gpus}
-    folder = tempfile.mkdtemp(prefix="sweeper-tune-")
     tuner = tune.Tuner(
         tune.with_resources(_trial, share),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=_Coroner(searcher),
             num_samples=UNLIMITED,
             max_concurrent_trials=slots(resources),
             reuse_actors=True,
@@ -144,7 +150,7 @@ def carry_out(first: Run, session: Session, resources: Resources) -> None:
             storage_path=folder,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=0),
-            callbacks=[_Watch(searcher)],
+            stop=_Watch(searcher),
         ),
     )
     try:
@@ -178,6 +184,7 @@ class _PlannerSearch(Searcher):
         self.session = session
         self.running: dict[str, tuple[Run, dict[str, Any], float]] = {}
         self.attempts: dict[str, int] = {}
+        self.reasons: dict[str, str] = {}
         self.again = [first]
         self.error: Exception | None = None
 
@@ -202,13 +209,11 @@ class _PlannerSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Settle the run; one whose worker died is `lost`, which hears why."""
-        if not error and trial_id in self.running:
-            self._settle(self.running.pop(trial_id)[0], json.loads((result or {})["result"]))
-
-    def lost(self, trial_id: str, reason: str) -> None:
-        """Queue a run again whose worker died, and settle it as preempted when that was the last attempt."""
+        """Settle the run; queue it again if its worker died, unless that was its last attempt."""
         run, order, began = self.running.pop(trial_id)
+        if not error:
+            self._settle(run, json.loads((result or {})["result"]))
+            return
         if order["workers"] > 1:
             from sweeper.distributed import release
 
@@ -217,9 +222,9 @@ class _PlannerSearch(Searcher):
         if self.attempts[run.key] < ATTEMPTS:
             self.again.append(run)
             return
-        error = {"class": "WorkerDied", "message": f"{ATTEMPTS} times: {reason}"}
-        seconds = time.time() - began
-        self._settle(run, {"status": "preempted", "error": error, "started": began, "seconds": seconds})
+        message = f"{ATTEMPTS} times: {self.reasons.pop(trial_id)}"
+        outcome = {"status": "preempted", "error": {"class": "WorkerDied", "message": message}}
+        self._settle(run, outcome | {"started": began, "seconds": time.time() - began})
 
     def _settle(self, run: Run, result: dict[str, Any]) -> None:
         try:
@@ -237,17 +242,30 @@ class _PlannerSearch(Searcher):
         """Nothing to restore."""
 
 
-class _Watch(tune.Callback):
-    """Lets the session show its progress while runs are under way, and tells the searcher why a worker died."""
+class _Watch(tune.Stopper):
+    """Lets the session show its progress while runs are under way, and ends them when the driver has failed."""
 
     def __init__(self, searcher: _PlannerSearch) -> None:
         self.searcher = searcher
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No run is stopped by its result."""
+        return False
+
+    def stop_all(self) -> bool:
         """Tune's loop went round once."""
         self.searcher.session.idle()
+        return self.searcher.error is not None
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
-        """A trial ended without a result."""
-        reason = str(trial.get_error()).strip().splitlines()[-1]
-        self.searcher.lost(trial.trial_id, reason[:300])
+
+class _Coroner(FIFOScheduler):
+    """Tells the searcher why a trial died. (A Tune callback could, but with one Ray imports MLflow at the start.)"""
+
+    def __init__(self, searcher: _PlannerSearch) -> None:
+        super().__init__()
+        self.searcher = searcher
+
+    def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
+        """Note the last line of what Tune wrote down; the searcher hears of the death next."""
+        last = Path(trial.error_file).read_text().strip().splitlines()[-1]
+        self.searcher.reasons[trial.trial_id] = last[:300]

@@ -22,8 +22,9 @@ def find_home() -> Path | None:
 
 def main() -> int:
     """Run the study named by the first argument, quickstart by default, and return the exit code."""
-    own = str(Path(__file__).resolve().parent)
-    sys.path[:] = [p for p in sys.path if str(Path(p or ".").resolve()) != own]
+    own = Path(__file__).resolve().parent
+    if (own / "cli.py").exists():  # inside the package, where statistics.py would hide the standard library's
+        sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != own]
     home = find_home()
     if home:
         sys.path.insert(0, str(home))

@@ -141,8 +141,8 @@ class Session:
 
         self.progress.show(last=True)
         found = report.build(self.study.study, self.ledger.records)
-        figures = self._figures(found, hurry)
         made = [self.folder / "study.yaml", *report.write(found, self.folder), self.place.storage.ledger]
+        figures = self._figures(found, hurry)
         self.start_tracker()
         self.tracker.close(HURRY_SECONDS if hurry else CLOSE_SECONDS)
         lines = [found.text("md"), "written:", *(f"  {path}" for path in made)]

@@ -16,7 +16,7 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the truth values and numbers of YAML 1.2."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (BOOL, FLOAT)]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != BOOL]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 

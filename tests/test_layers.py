@@ -113,6 +113,11 @@ def test_no_method_imports_another():
         assert not any(i.startswith("models.methods") for i in imports(path)), names(path)
 
 
+def test_methods_are_reached_through_the_registry_only():
+    users = {names(p) for p in SOURCES if any(i.startswith("models.methods") for i in imports(p))}
+    assert users == set()
+
+
 def test_no_shared_module_names_a_method():
     methods = set(entries("method"))
     for path in SOURCES:

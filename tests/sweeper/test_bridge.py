@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,47 +65,34 @@ class Sealed(dict):
 
 
 @pytest.fixture
-def sealed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seal the test rows, and make their contents unusable."""
+def seal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Seal the test rows of every dataset loaded from then on, and spoil their contents."""
     load = bridge.load_dataset
 
-    def poisoned(*arguments: Any, **options: Any):
-        from dataclasses import replace
-
+    def spoiled(*arguments: Any, **options: Any) -> Any:
         dataset = load(*arguments, **options)
         for array in dataset.inputs.values():
             array[dataset.rows["test"]] = np.nan
         dataset.target[dataset.rows["test"]] = -1
         return replace(dataset, rows=Sealed(dataset.rows))
 
-    monkeypatch.setattr(bridge, "load_dataset", poisoned)
+    return lambda: monkeypatch.setattr(bridge, "load_dataset", spoiled)
 
 
-def test_a_search_run_never_touches_test_rows(execute, sealed):
+def test_a_search_run_never_touches_test_rows(execute, seal):
+    plain = execute("search", folder="plain")
+    seal()
     result = execute("search")
     assert result["status"] == "done"
     assert list(result["metrics"]) == ["validation"]
+    assert result["metrics"] == plain["metrics"]
 
 
-def test_a_final_run_does(execute, sealed):
+def test_a_final_run_does(execute, seal):
+    seal()
     result = execute("final")
     assert result["status"] == "failed"
     assert result["error"] == {"class": "AssertionError", "message": "the test rows were read"}
-
-
-def test_test_rows_decide_nothing_in_a_search_run(execute, monkeypatch):
-    plain = execute("search", folder="plain")
-    with monkeypatch.context() as patch:
-        load = bridge.load_dataset
-
-        def poisoned(*arguments: Any, **options: Any):
-            dataset = load(*arguments, **options)
-            for array in dataset.inputs.values():
-                array[dataset.rows["test"]] = np.nan
-            return dataset
-
-        patch.setattr(bridge, "load_dataset", poisoned)
-        assert execute("search", folder="poisoned")["metrics"] == plain["metrics"]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +136,14 @@ def test_a_limit_ends_a_run_early(execute):
     result = execute(limits={"2": 1.01})
     assert (result["status"], result["epochs"], len(result["curve"])) == ("pruned", 2, 2)
     assert execute(limits={"2": 0.0}, folder="other")["status"] == "done"
+
+
+@pytest.mark.parametrize("policy", ["none", "all"])
+def test_a_run_that_was_ended_early_is_whole_when_it_is_wanted_whole(execute, policy):
+    assert execute(limits={"2": 1.01}, checkpoints=policy)["status"] == "pruned"
+    result = execute(checkpoints=policy)
+    assert (result["status"], result["epochs"]) == ("done", 4)
+    assert result["metrics"] == execute(folder="other")["metrics"]
 
 
 class Killed(BaseException):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from sweeper.bridge import UserError
 from sweeper.ledger import Ledger
+
+HOME = Path(__file__).resolve().parents[2]
 
 
 def run(key, **more):
@@ -116,24 +119,21 @@ def test_a_second_process_is_refused_in_one_sentence_until_the_first_lets_go(pat
     second.unlock()
 
 
-def hold(path, ready):
-    Ledger(path).lock()
-    ready.set()
-    signal.pause()
-
-
 def test_a_process_that_is_killed_holds_nothing(path):
-    ready = multiprocessing.get_context("fork").Event()
-    process = multiprocessing.get_context("fork").Process(target=hold, args=(path, ready))
-    process.start()
-    assert ready.wait(20)
-    ledger = Ledger(path)
-    with pytest.raises(UserError, match=f"process {process.pid};"):
+    code = (
+        "import sys, pathlib, sweeper.ledger as m\n"
+        "ledger = m.Ledger(pathlib.Path(sys.argv[1])); ledger.lock(); print('held', flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=HOME, **pipes) as process:
+        assert process.stdout.readline() == "held\n"
+        ledger = Ledger(path)
+        with pytest.raises(UserError, match=f"in use by process {process.pid};"):
+            ledger.lock()
+        process.kill()
+        process.wait()
         ledger.lock()
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    ledger.lock()
-    ledger.unlock()
+        ledger.unlock()
 
 
 def test_every_record_is_on_disk_when_append_returns(path, monkeypatch):

@@ -92,7 +92,9 @@ def test_the_whole_example_is_read_and_unfolds(tmp_path, plugin):
         payload = arm.payload(arm.defaults(), "final", 100)
         assert payload["train"]["epochs"] == 30
         assert payload["encoders"]["m1"]["hidden"] == 32
-        assert payload["conditions"] == ["clean"]
+        assert (payload["stage"], payload["conditions"]) == ("final", ["clean"])
+        searched = arm.payload(arm.defaults(), "search", 0)
+        assert (searched["stage"], searched["conditions"]) == ("search", [])
         assert (payload["fusion"] is None) == (arm.axes["fusion"] == "none")
     assert "schedule" not in unfolded[-1].space
     assert unfolded[-1].fixed["schedule"] == "learned"
