@@ -120,11 +120,16 @@ def _plugin(module: str) -> Entry:
         found = find_spec(module)
     except ModuleNotFoundError:
         found = None
-    if not found or not found.origin:
+    if not found or not found.origin or Path(found.origin).suffix != ".py":
         raise UserError(
             f"plugin {module!r} cannot be imported; give a module on PYTHONPATH, like my_package.my_method"
         )
-    return _method(Path(found.origin), module)
+    try:
+        return _method(Path(found.origin), module)
+    except SyntaxError as error:
+        raise UserError(
+            f"plugin {module!r} is not valid Python: {error.msg} in line {error.lineno}"
+        ) from None
 
 
 def _method(path: Path, module: str) -> Entry:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, fields
 from typing import Literal, get_type_hints
 
+from models.errors import UserError
 from models.registry import REQUIRED, Parameter
+
+LEAST = {"epochs": 1, "batch_size": 1, "lr": 0.0, "weight_decay": 0.0, "momentum": 0.0, "clip": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,12 @@ class Settings:
     schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
     clip: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise UserError(f"train.{name} is {value}; admissible: {least} or more")
 
 
 def parameters() -> dict[str, Parameter]:

@@ -134,6 +134,7 @@ class _Run:
         state = checkpoint.load(self.resume, self.splits.train.device) if self.resume else None
         if state:
             self.progress = Progress(**state["progress"])
+            self.progress.stopped = self._beyond_limits()  # today's limits, not those it was saved under
             self.method.load_state_dict(state["method"])
         phases = self.method.phases(self.settings.epochs)
         for number in range(self.progress.phase, len(phases)):
@@ -206,10 +207,15 @@ class _Run:
         if progress.best is None or self.sign * value > self.sign * progress.best:
             progress.best, progress.best_epoch = value, len(progress.curve)
             progress.best_state = {k: v.detach().clone() for k, v in method.state_dict().items()}
-        limit = self.limits.get(len(progress.curve))
-        progress.stopped = limit is not None and self.sign * value < self.sign * limit
+        progress.stopped = self._beyond_limits()
         if self.on_epoch and parallel.rank() == 0:
             self.on_epoch(entry)
+
+    def _beyond_limits(self) -> bool:
+        """Say whether the last epoch's value is worse than the limit of its place."""
+        curve = self.progress.curve
+        limit = self.limits.get(len(curve))
+        return limit is not None and self.sign * curve[-1][f"validation/{self.metric}"] < self.sign * limit
 
     def _step(self, objective: Objective, share: float, ctx: Context) -> None:
         method = self.method

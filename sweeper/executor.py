@@ -255,6 +255,8 @@ class _Watch(tune.Stopper):
     def stop_all(self) -> bool:
         """Tune's loop went round once."""
         self.searcher.session.idle()
+        if self.searcher.session.interrupted:  # and something between swallowed it
+            raise KeyboardInterrupt
         return self.searcher.error is not None
 
 

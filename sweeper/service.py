@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -66,23 +68,42 @@ def run(study: Study, place: Place) -> bool:
         for line in ledger.corrupt:
             print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
         session = Session(study, place, unfolded, ledger)
-        interrupted = False
         try:
-            first = session.take()
-            if first is not None:
-                executor.carry_out(first, session, study.resources)
+            with remembering_interrupts(session):
+                first = session.take()
+                if first is not None:
+                    executor.carry_out(first, session, study.resources)
         except KeyboardInterrupt:
-            interrupted = True
+            session.interrupted = True
         finally:
             if left:
                 executor.stop()
-            text, complete = session.close(hurry=interrupted)
+            text, complete = session.close(hurry=session.interrupted)
     finally:
         ledger.unlock()
     print(text)
-    if interrupted:
+    if session.interrupted:
         raise KeyboardInterrupt
     return complete
+
+
+@contextmanager
+def remembering_interrupts(session: Session) -> Iterator[None]:
+    """Note a Ctrl-C in the session before it is raised: where a library swallows it, the session's loop ends by it."""
+
+    def interrupt(*_: object) -> None:
+        session.interrupted = True
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.default_int_handler:  # ignored, in another thread's hands, or a caller's own
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Session:
@@ -93,6 +114,7 @@ class Session:
         from sweeper.tracking import Tracker
 
         self.study, self.place, self.ledger, self.origin = study, place, ledger, provenance()
+        self.interrupted = False
         self.folder = place.storage.study(study.study)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "study.yaml").write_text(studies.dump(study))

@@ -248,3 +248,20 @@ def test_what_a_method_says_of_each_row_is_exported(case):
     said = method.eval()(feed.batch(torch.arange(len(feed)))).extra
     assert set(found.extra) == set(said)
     assert all(value.shape == tuple(said[name].shape) for name, value in found.extra.items())
+
+
+def test_a_run_that_limits_ended_goes_on_when_they_are_lifted(tmp_path):
+    data, path = synthetic(), tmp_path / "checkpoint.pt"
+    whole, ended, resumed = (build({"name": "joint"}, data) for _ in range(3))
+    expected = fit(whole, data)
+    assert fit(ended, data, limits={2: 1.1}, resume=path).stopped
+    assert fit(resumed, data, resume=path) == expected
+    assert all(torch.equal(p, weights(resumed)[name]) for name, p in weights(whole).items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("epochs", 0), ("batch_size", 0), ("lr", -0.1), ("lr", math.nan)]
+)
+def test_settings_out_of_range_are_told(name, value):
+    with pytest.raises(UserError, match=f"train.{name} is {value}; admissible"):
+        dataclasses.replace(SETTINGS, **{name: value})

@@ -201,7 +201,7 @@ def test_a_study_survives_interrupt_death_of_the_driver_and_death_of_a_worker(pl
     os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
     out, err = driver.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < 30
-    assert driver.returncode == 130
+    assert driver.returncode == 130, err
     assert err.splitlines()[-1] == "sweeper: interrupted; the same command goes on from here"
     assert_quiet(err.rpartition("sweeper: ")[0])
     assert "| joint" in out
