@@ -125,8 +125,9 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
     settings = bridge.settings.parameters()
     for key in study.train:
         choose("setting", key, settings, "train")
-    bridge.settings.Settings(**{k: settings[k].admit(v, f"train.{k}") for k, v in study.train.items()})
-    train = {f"train.{k}": settings[k].admit(v, f"train.{k}") for k, v in study.train.items()}
+    admitted = {k: settings[k].admit(v, f"train.{k}") for k, v in study.train.items()}
+    bridge.settings.Settings(**admitted)  # which knows their ranges
+    train = {f"train.{k}": v for k, v in admitted.items()}
     fusions = [_checked("fusion", named) for named in study.fusion]
     datasets = [_dataset(named, data_root) for named in study.dataset]
     everywhere = {m for _, modalities in datasets for m in modalities}

@@ -158,7 +158,7 @@ def _train(
         )
         if checkpoints in ("best", "all"):
             checkpoint.save(folder / "best.pt", method.state_dict())
-        if checkpoints != "all" or outcome.stopped:  # it would be found to be stopped whatever the limits
+        if checkpoints != "all":
             resume.unlink(missing_ok=True)
     metric = payload["metric"]
     return {
