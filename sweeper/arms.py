@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -266,3 +266,14 @@ def _label(kind: str, named: Payload) -> str:
     entry = bridge.entry(kind, named["name"])
     changed = {k: v for k, v in named.items() if k in entry.parameters and v != entry.parameters[k].default}
     return named["name"] + (f" ({', '.join(f'{k} {v}' for k, v in changed.items())})" if changed else "")
+
+
+def short_names(axes: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return a name for each arm of a study: its method, and as many other axes as tell the arms apart."""
+    shown = ["method"]
+    for axis in dict.fromkeys(("dataset", "fusion", *axes[0])):
+        if len({tuple(own[a] for a in shown) for own in axes}) == len(axes):
+            break
+        if axis != "method" and len({own[axis] for own in axes}) > 1:
+            shown.append(axis)
+    return [" ".join(own[axis] for axis in shown) for own in axes]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import figures
+from sweeper.arms import short_names
 from sweeper.bridge import direction
 from sweeper.report import Report
 
@@ -22,7 +23,7 @@ def draw(
     """Draw the figures of a study into `folder` and return the files; curves are those of the final runs."""
     plan = next(r for r in reversed(records) if r["kind"] == "study" and r["study"] == study)
     metric = plan["select"]["metric"]
-    names = labels([arm["axes"] for arm in plan["arms"]])
+    names = short_names([arm["axes"] for arm in plan["arms"]])
     arms = dict(zip([arm["key"] for arm in plan["arms"]], names, strict=True))
     runs = {r["key"]: r for r in records if r["kind"] == "run"}
     chosen = {r["arm"]: r for r in records if r["kind"] == "selected" and r["study"] == study}
@@ -48,15 +49,6 @@ def draw(
     for name, logged in _logged(final, run_folder).items():
         made += figures.curves(logged, folder / name.replace("/", "-"), ylabel=name)
     return made
-
-
-def labels(axes: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return a short name for each arm: its method, and the other axes in which arms differ if that is not enough."""
-    methods = [one["method"] for one in axes]
-    if len(set(methods)) == len(methods):
-        return methods
-    varied = [a for a in axes[0] if a != "method" and len({one[a] for one in axes}) > 1]
-    return [" · ".join([one["method"], *(one[a] for a in varied)]) for one in axes]
 
 
 def _search(

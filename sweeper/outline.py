@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.arms import short_names
 from sweeper.bridge import direction
 from sweeper.statistics import mean_std
 
@@ -131,7 +132,7 @@ def plan_of(study: str, records: Iterable[Record]) -> Record:
 def configurations(study: str, records: Sequence[Record]) -> dict[Place, Configuration]:
     """Return the configurations of the study's present arms that were proposed, selected or run."""
     arms = {arm["key"]: arm for arm in plan_of(study, records)["arms"]}
-    labels = _labels(list(arms.values()))
+    labels = dict(zip(arms, short_names([arm["axes"] for arm in arms.values()]), strict=True))
     ours = [r for r in records if r.get("arm") in arms]
     selected = {r["arm"]: r for r in ours if r["kind"] == "selected" and r["study"] == study}
     found: dict[Place, Configuration] = {}
@@ -226,17 +227,6 @@ def views(plan: Record, found: Iterable[Configuration]) -> dict[str, str]:
         view = {"name": name, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)}
         tags[f"mlflow.sharedViewState.{key}"] = json.dumps(view)
     return tags
-
-
-def _labels(arms: Sequence[Record]) -> dict[str, str]:
-    """Return {arm: its method, and as many of its other axes as tell the study's arms apart}."""
-    shown = ["method"]
-    for axis in dict.fromkeys(("dataset", "fusion", *arms[0]["axes"])):
-        if len({tuple(arm["axes"][a] for a in shown) for arm in arms}) == len(arms):
-            break
-        if axis != "method" and len({arm["axes"][axis] for arm in arms}) > 1:
-            shown.append(axis)
-    return {arm["key"]: " ".join(arm["axes"][axis] for axis in shown) for arm in arms}
 
 
 def _headlines(plan: Record, done: Sequence[Record], split: str) -> list[str]:

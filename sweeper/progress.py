@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TextIO
 
+from sweeper.arms import short_names
 from sweeper.planner import Planner
 
 EVERY_SECONDS = 10.0
@@ -20,9 +21,7 @@ class Progress:
         self.began = time.monotonic()
         self.shown_at = -EVERY_SECONDS
         self.done = self.width = 0
-        axes = [race.arm.axes for race in planner.races]
-        apart = [axis for axis in axes[0] if axis == "method" or len({own[axis] for own in axes}) > 1]
-        self.names = ["/".join(own[axis] for axis in apart) for own in axes]
+        self.names = short_names([race.arm.axes for race in planner.races])
 
     def ran(self) -> None:
         """Count a run that was carried out now, and show."""

@@ -613,7 +613,7 @@ def test_the_progress_line_says_runs_best_and_time_left():
         progress.done += 1
     best = ["{1:.3f} #{0}".format(*race.best()) for race in planner.races]
     assert progress.line(60) == (
-        f"runs 3/{2 * PER_ARM} · ETA 13:40 · synthetic/joint {best[0]} · synthetic (n_classes 3)/joint {best[1]}"
+        f"runs 3/{2 * PER_ARM} · ETA 13:40 · joint synthetic {best[0]} · joint synthetic (n_classes 3) {best[1]}"
     )
     assert "ETA 2:46:41" in progress.line(731.8)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sweeper import outline, report, tracking
+from sweeper.arms import short_names
 from sweeper.ledger import Ledger
 from sweeper.storage import Storage
 from sweeper.tracking import Tracker, fetch_records
@@ -530,8 +531,8 @@ def test_one_broken_folder_does_not_hide_the_other_runs(storage, capfd):
 
 
 def test_labels_tell_arms_apart_with_as_few_axes_as_possible():
-    def names(*arms):
-        return list(outline._labels([{"key": str(i), "axes": axes} for i, axes in enumerate(arms)]).values())
+    def names(*axes):
+        return short_names(axes)
 
     joint, other = {**AXES, "method": "joint"}, {**AXES, "method": "lfm", "fusion": "sum"}
     assert names(joint, other) == ["joint", "lfm"]
