@@ -44,7 +44,11 @@ def build_method(
     """
     chosen = entry("method", method["name"], plugins)
     cls = chosen.load()
-    check_support(cls, chosen.name, spec)
+    chosen.check_modalities(spec.modalities, spec.name)
+    if spec.task not in cls.tasks:
+        raise UserError(
+            f"method {chosen.name!r} supports {', '.join(cls.tasks)}; dataset {spec.name!r} poses {spec.task}"
+        )
     for modality in encoders:
         choose("modality", modality, spec.modalities, f"encoders (dataset {spec.name!r})")
     parts = {}
@@ -63,21 +67,6 @@ def build_method(
             )
     with seeded(seed, "init", "method"):
         return cls(Net(parts, head), task, **chosen.check(_options(method)))
-
-
-def check_support(cls: type[Method], name: str, spec: DataSpec) -> None:
-    """Raise UserError if the method does not support the dataset's task or number of modalities."""
-    if spec.task not in cls.tasks:
-        raise UserError(
-            f"method {name!r} supports {', '.join(cls.tasks)}; dataset {spec.name!r} poses {spec.task}"
-        )
-    least, most = cls.modalities
-    if len(spec.modalities) < least or (most is not None and len(spec.modalities) > most):
-        bound = f"at least {least}" if most is None else f"{least} to {most}"
-        raise UserError(
-            f"method {name!r} needs {bound} modalities; dataset {spec.name!r} has {len(spec.modalities)}"
-            f" ({', '.join(spec.modalities)})"
-        )
 
 
 def _options(named: Named) -> dict[str, Any]:

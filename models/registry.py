@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -63,6 +63,16 @@ class Entry:
                     f"{self.kind} {self.name!r} needs {key!r} ({describe(parameter.type)}); it has no default"
                 )
         return {k: self.parameters[k].admit(v, f"{self.kind} {self.name!r}: {k}") for k, v in options.items()}
+
+    def check_modalities(self, modalities: Collection[str], dataset: str) -> None:
+        """Raise UserError unless this method, by its fact `modalities`, takes as many as the dataset has."""
+        least, most = self.facts.get("modalities", (1, None))
+        if not least <= len(modalities) <= (most or len(modalities)):
+            bound = f"{least} to {most}" if most else f"at least {least}"
+            raise UserError(
+                f"{self.kind} {self.name!r} needs {bound} modalities; dataset {dataset!r} has {len(modalities)}"
+                f" ({', '.join(modalities)})"
+            )
 
     @property
     def locations(self) -> set[str]:

@@ -147,7 +147,7 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
         data_entry = bridge.entry("dataset", name)
         for entry in study.methods:
             method = methods[choose("method", entry.name, methods)]
-            _check_modalities(method, modalities, name)
+            method.check_modalities(modalities, name)
             fuse = fusions if method.facts.get("fuses", True) else [None]
             for fusion, (more, suffix) in itertools.product(fuse, _each(method, modalities, entry)):
                 fixed, domains, published = _space(study, method, entry, train, more)
@@ -187,16 +187,6 @@ def _dataset(named: Mapping[str, Any], data_root: Path | None) -> tuple[Payload,
         options[key] = str((data_root or Path.cwd()) / Path(options[key]).expanduser())
     rest = {k: v for k, v in options.items() if k != "name"}
     return options, bridge.modalities(options["name"], rest, root=data_root)
-
-
-def _check_modalities(method: Entry, modalities: list[str], dataset: str) -> None:
-    least, most = method.facts.get("modalities", (1, None))
-    if not least <= len(modalities) <= (most or len(modalities)):
-        bound = f"{least} to {most}" if most else f"at least {least}"
-        raise UserError(
-            f"method {method.name!r} needs {bound} modalities; dataset {dataset!r} has {len(modalities)}"
-            f" ({', '.join(modalities)})"
-        )
 
 
 def _each(method: Entry, modalities: list[str], entry: MethodEntry) -> list[tuple[Values, str]]:
