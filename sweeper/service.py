@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -51,32 +52,32 @@ def run(study: Study, place: Place) -> bool:
     the tables so far and raises KeyboardInterrupt.
     """
     unfolded = arms.unfold(study, place.data_root, place.storage.cache)
-    check_data(unfolded, place)
     ledger = Ledger(place.storage.ledger)
     fresh = not ledger.path.exists()
     try:
         if not fresh:
             ledger.lock()
-        left = work_left(study, unfolded, ledger, place.storage)
-        if left:
-            from sweeper import executor
-
-            executor.start(HOME)
-            executor.slots(study.resources)
-        if fresh:  # not before: a study that does not fit on the cluster leaves nothing behind
+        session = Session(study, place, unfolded, ledger)
+        first = session.take()
+        make_ready(study, unfolded, place, workers=first is not None)
+        if fresh:  # not before: a study that cannot run leaves nothing behind
             ledger.lock()
+            if ledger.records:  # another process was here in the meantime
+                session = Session(study, place, unfolded, ledger)
+                first = session.take()
         for line in ledger.corrupt:
             print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
-        session = Session(study, place, unfolded, ledger)
+        session.open()
         try:
             with remembering_interrupts(session):
-                first = session.take()
                 if first is not None:
+                    from sweeper import executor
+
                     executor.carry_out(first, session, study.resources)
         except KeyboardInterrupt:
             session.interrupted = True
         finally:
-            if left:
+            if first is not None:
                 executor.stop()
             text, complete = session.close(hurry=session.interrupted)
     finally:
@@ -107,21 +108,32 @@ def remembering_interrupts(session: Session) -> Iterator[None]:
 
 
 class Session:
-    """A study under way: passes the planner's runs on as orders, and results to ledger, planner and MLflow."""
+    """A study under way: passes the planner's runs on as orders, and results to ledger, planner and MLflow.
+
+    Nothing is written before `open`: what came up until then waits in `unwritten`.
+    """
 
     def __init__(self, study: Study, place: Place, unfolded: list[Arm], ledger: Ledger) -> None:
-        from sweeper.progress import Progress
-        from sweeper.tracking import Tracker
-
         self.study, self.place, self.ledger, self.origin = study, place, ledger, provenance()
         self.interrupted = False
         self.folder = place.storage.study(study.study)
+        self.unwritten: list[dict[str, Any]] | None = [announcement(study, unfolded, self.origin)]
+        # runs that failed are not among what the planner knows, and done again
+        usable = {key: record for key, record in ledger.runs.items() if record["status"] in REPEATABLE}
+        self.planner = Planner(study, unfolded, usable, proposals(ledger), self._write)
+
+    def open(self) -> None:
+        """Begin to write: the study's file, what was decided so far, progress and MLflow."""
+        from sweeper.progress import Progress
+        from sweeper.tracking import Tracker
+
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "study.yaml").write_text(studies.dump(study))
-        note(ledger, announcement(study, unfolded, self.origin))
-        self.planner = planner_of(study, unfolded, ledger, lambda record: note(ledger, record))
+        (self.folder / "study.yaml").write_text(studies.dump(self.study))
+        waiting, self.unwritten = self.unwritten or [], None
+        for record in waiting:
+            self._write(record)
         self.progress = Progress(self.planner, sys.stderr)
-        self.tracker = Tracker(study.study, place.storage, ledger)
+        self.tracker = Tracker(self.study.study, self.place.storage, self.ledger)
         # with the first result, not before: importing MLflow and starting Ray would hold each other up
         self.start_tracker = cache(self.tracker.start)
 
@@ -187,33 +199,40 @@ class Session:
 
     def _enter(self, run: Run, result: Mapping[str, Any]) -> None:
         record = as_record(self.study, run, result, self.origin)
-        self.ledger.append(record)
+        self._write(record)
         self.planner.settle(run.key, record)
 
-
-def planner_of(
-    study: Study, unfolded: list[Arm], ledger: Ledger, note: Callable[[dict[str, Any]], None]
-) -> Planner:
-    """Return a planner that knows what the ledger holds; runs that failed are not among it and done again."""
-    usable = {key: record for key, record in ledger.runs.items() if record["status"] in REPEATABLE}
-    return Planner(study, unfolded, usable, proposals(ledger), note)
-
-
-def work_left(study: Study, unfolded: list[Arm], ledger: Ledger, storage: Storage) -> bool:
-    """Return whether a worker is needed, found out without writing anything."""
-    planner = planner_of(study, unfolded, ledger, lambda record: None)
-    while (run := planner.take()) is not None:
-        result = left_behind(run, storage)
-        if result is None:
-            return True
-        planner.settle(run.key, result)
-    return False
+    def _write(self, record: dict[str, Any]) -> None:
+        if self.unwritten is not None:
+            self.unwritten.append(record)
+        elif record["kind"] == "run":
+            self.ledger.append(record)
+        else:
+            note(self.ledger, record)
 
 
 def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
     """Return the result of a run that a worker finished after its driver had died, if it is one that counts."""
     result = storage.result(run.key)
     return result if result and result["status"] in ("done", "diverged") else None
+
+
+def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool) -> None:
+    """Check the data while Ray starts, if there is work for its workers; raise UserError if either cannot be used."""
+    with ThreadPoolExecutor(1) as beside:
+        checks = beside.submit(check_data, unfolded, place)
+        if not workers:
+            checks.result()
+            return
+        from sweeper import executor
+
+        try:
+            executor.start(HOME)
+            executor.slots(study.resources)
+            checks.result()
+        except BaseException:
+            executor.stop()
+            raise
 
 
 def check_data(unfolded: list[Arm], place: Place) -> None:
