@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from models.encoders import DEFAULTS
+from models.encoders import DEFAULTS, DENSE, TAKES
 from models.errors import UserError, choose
 from models.method import Method
 from models.net import Net
-from models.registry import entry
+from models.registry import Entry, entries, entry
 from models.streams import stream_seed
 from models.tasks import task_of
 from models.values import DataSpec
@@ -40,33 +40,47 @@ def build_method(
 
     `encoders` {modality: {"name": …, options}}, `fusion` and `method` {"name": …, options}; a modality without
     an encoder gets the default of its kind, `fusion` is None for methods that do not fuse. Raises UserError for
-    unknown names or options, a task or a number of modalities the method does not support.
+    unknown names or options, a task or a number of modalities the method does not support, and where segmentation
+    does not meet with maps.
     """
     chosen = entry("method", method["name"], plugins)
     cls = chosen.load()
     chosen.check_modalities(spec.modalities, spec.name)
-    if spec.task not in cls.tasks:
-        raise UserError(
-            f"method {chosen.name!r} supports {', '.join(cls.tasks)}; dataset {spec.name!r} poses {spec.task}"
-        )
+    chosen.check_task(spec.task, spec.name)
     for modality in encoders:
         choose("modality", modality, spec.modalities, f"encoders (dataset {spec.name!r})")
     parts = {}
     for modality, shape in spec.modalities.items():
-        named = encoders.get(modality) or {"name": DEFAULTS[shape.kind]}
+        default = DENSE[0] if spec.task == "segmentation" else DEFAULTS[shape.kind]
+        named = encoders.get(modality) or {"name": default}
         encoder = entry("encoder", named["name"])
+        _check_dense(
+            encoder, spec, {name: name in DENSE for name, kinds in TAKES.items() if shape.kind in kinds}
+        )
         with seeded(seed, "init", "encoder", modality):
             parts[modality] = encoder.load()(shape, **encoder.check(_options(named)))
     task = task_of(spec)
     head = None
     if fusion is not None:
         wanted = entry("fusion", fusion["name"])
+        _check_dense(wanted, spec, {e.name: e.facts.get("dense", False) for e in entries("fusion").values()})
+        dims = {m: e.dim for m, e in parts.items()}
         with seeded(seed, "init", "fusion"):
-            head = wanted.load()(
-                {m: e.dim for m, e in parts.items()}, task.n_outputs, **wanted.check(_options(fusion))
-            )
+            head = wanted.load()(dims, task.n_outputs, *task.size, **wanted.check(_options(fusion)))
     with seeded(seed, "init", "method"):
         return cls(Net(parts, head), task, **chosen.check(_options(method)))
+
+
+def _check_dense(part: Entry, spec: DataSpec, dense: Mapping[str, bool]) -> None:
+    """Raise UserError unless `part`, by what `dense` says of each name, works on maps just where the task does."""
+    wanted = spec.task == "segmentation"
+    if dense.get(part.name, wanted) != wanted:
+        words = ("vectors", "maps")
+        fit = ", ".join(name for name, maps in dense.items() if maps == wanted)
+        raise UserError(
+            f"{part.kind} {part.name!r} works on {words[not wanted]}, but dataset {spec.name!r} poses {spec.task},"
+            f" which needs {words[wanted]}; admissible: {fit}"
+        )
 
 
 def _options(named: Named) -> dict[str, Any]:

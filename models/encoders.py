@@ -1,5 +1,6 @@
 """Encoders: one modality's input (B, ...) in, features (B, D) out; each module carries its width D as `dim`.
 
+Those named in DENSE keep places apart, for segmentation: their features are maps (B, D, h, w).
 Every public function is an encoder that a study can name. Encoders draw their initial weights from torch's
 generator and nothing at random afterwards. Second derivatives need `gradients.twice_differentiable`.
 """
@@ -17,6 +18,7 @@ from models.errors import UserError
 from models.values import InputSpec
 
 DEFAULTS = {"vector": "mlp", "image": "convnet", "sequence": "sequence"}
+DENSE = ("maps",)
 TAKES = {
     "mlp": ("vector", "sequence", "image"),
     "convnet": ("image",),
@@ -24,6 +26,7 @@ TAKES = {
     "resnet34": ("image",),
     "resnet50": ("image",),
     "sequence": ("sequence",),
+    "maps": ("image",),
 }
 AXES = {"vector": "(D,)", "sequence": "(T, D)", "image": "(C, H, W)"}
 
@@ -127,10 +130,24 @@ def sequence(
     return _Encoder(dim, *tokens, *blocks, nn.LayerNorm(dim), _Mean((1,)))
 
 
+def maps(spec: InputSpec, *, width: int = 16, layers: int = 3, dim: int = 32) -> nn.Module:
+    """Return a small convolutional net that gives maps of an image (C, H, W); features (B, dim, h, w) ≥ 0.
+
+    It has `layers` convolutions of 3×3, `width` channels in the first, twice as many in each that follows and
+    `dim` in the last; all but the first halve the image, so h = H / 2^(layers - 1), rounded up.
+    """
+    _check("maps", spec, width=width, layers=layers, dim=dim)
+    channels = [spec.shape[0], *(width * 2**k for k in range(layers - 1)), dim]
+    body = []
+    for number, (a, b) in enumerate(pairwise(channels)):
+        body += [nn.Conv2d(a, b, 3, stride=min(number + 1, 2), padding=1), nn.ReLU()]
+    return _Encoder(dim, *body)
+
+
 def _check(encoder: str, spec: InputSpec, **sizes: int) -> None:
     if spec.kind not in TAKES[encoder]:
         takes = " or ".join(f"{kind} {AXES[kind]}" for kind in TAKES[encoder])
-        fit = ", ".join(name for name, kinds in TAKES.items() if spec.kind in kinds)
+        fit = ", ".join(name for name, kinds in TAKES.items() if spec.kind in kinds and name not in DENSE)
         raise UserError(
             f"encoder {encoder!r} takes a sample of kind {takes}, not a {spec.kind} of shape {spec.shape};"
             f" encoders that fit: {fit}"

@@ -1,5 +1,6 @@
 """Fusions: features {m: (B, D_m)} in, logits (B, C) out, the head included; no method, no encoder in them.
 
+A `dense` one takes maps {m: (B, D_m, h_m, w_m)} and gives logits (B, C, H, W), for segmentation.
 All take any number of modalities; with one, all but Lstm are a linear head on it. The order of modalities is
 the dataset's, kept in `dims`; it matters to Film, Gated and Lstm only.
 """
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from math import prod
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.errors import UserError
 
@@ -19,13 +22,15 @@ from models.errors import UserError
 class Fusion(nn.Module):
     """Base of all fusions; `dims` are {m: D_m} in the dataset's order, `n_outputs` is C."""
 
+    dense: bool = False
+
     def __init__(self, dims: Mapping[str, int], n_outputs: int) -> None:
         super().__init__()
         self.dims = dict(dims)
         self.n_outputs = n_outputs
 
     def unimodal(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return {m: (B, C)}: the fused head with the other modalities' features zeroed."""
+        """Return {m: (B, C, …)}: the fused head with the other modalities' features zeroed."""
         zeros = {m: torch.zeros_like(z) for m, z in features.items()}
         return {m: self({**zeros, m: features[m]}) for m in features}
 
@@ -232,6 +237,38 @@ class Lstm(Fusion):
         else:
             steps = torch.cat([features[m] for m in self.dims], dim=-1).unsqueeze(1)  # (B, 1, ΣD)
         return self.head(self.dropout(self.lstm(steps)[0][:, -1]))
+
+
+class Decoder(Fusion):
+    """Logits of every pixel from maps: concatenated at the finest one's size, mixed, read out, enlarged.
+
+    A convolution of 3×3 to `hidden` channels with ReLU, one of 1×1 to the logits; both enlargements are
+    bilinear. Read-out: the other modalities' maps zeroed. Source: the usual light decoder of encoder-decoder
+    segmentation, such as Xie et al., SegFormer, NeurIPS 2021, with modalities in place of scales. Raises
+    UserError for hidden below 1.
+    """
+
+    dense = True
+
+    def __init__(
+        self, dims: Mapping[str, int], n_outputs: int, height: int, width: int, *, hidden: int = 32
+    ) -> None:
+        super().__init__(dims, n_outputs)
+        if hidden < 1:
+            raise UserError(f"fusion 'decoder' got hidden {hidden}; admissible: whole numbers from 1")
+        self.size = (height, width)
+        self.mix = nn.Conv2d(sum(dims.values()), hidden, 3, padding=1)
+        self.head = nn.Conv2d(hidden, n_outputs, 1)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        """Return logits (B, C, H, W)."""
+        finest = max((z.shape[-2:] for z in features.values()), key=prod)
+        maps = torch.cat([_enlarged(features[m], finest) for m in self.dims], dim=1)
+        return _enlarged(self.head(self.mix(maps).relu()), self.size)
+
+
+def _enlarged(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    return functional.interpolate(maps, size, mode="bilinear")
 
 
 def _heads(dims: Mapping[str, int], n_outputs: int) -> nn.ModuleDict:

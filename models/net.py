@@ -11,7 +11,7 @@ from models.values import Batch, Output
 
 
 class Net(nn.Module):
-    """Encode each modality into features (B, D_m), fuse them into logits (B, C).
+    """Encode each modality into features (B, D_m), fuse them into logits (B, C); or maps into logits of pixels.
 
     A modality that a row lacks has its features zeroed in that row. A method that does not fuse has no fusion.
     """
@@ -27,8 +27,9 @@ class Net(nn.Module):
         return Output(features, self.fusion(features), self.fusion.unimodal)
 
     def encode(self, modality: str, batch: Batch) -> Tensor:
-        """Return the features (B, D_m) of one modality."""
+        """Return the features (B, D_m, …) of one modality."""
         features = self.encoders[modality](batch.inputs[modality])
         if modality in batch.present:
-            features = features * batch.present[modality].unsqueeze(-1).to(features.dtype)
+            present = batch.present[modality].view(-1, *[1] * (features.dim() - 1))
+            features = features * present.to(features.dtype)
         return features

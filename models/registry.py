@@ -74,6 +74,14 @@ class Entry:
                 f" ({', '.join(modalities)})"
             )
 
+    def check_task(self, task: str, dataset: str) -> None:
+        """Raise UserError unless this method, by its fact `tasks`, supports the task that the dataset poses."""
+        supported = self.facts.get("tasks", ("classification",))
+        if task not in supported:
+            raise UserError(
+                f"{self.kind} {self.name!r} supports {', '.join(supported)}; dataset {dataset!r} poses {task}"
+            )
+
     @property
     def locations(self) -> set[str]:
         """The parameters that say where something lies; they are not part of what it is."""

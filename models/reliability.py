@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.metrics import pearson
+
 
 class Kept(NamedTuple):
     """What rejection leaves: the share of rows kept, the error among them (NaN if none), and which they are (N,)."""
@@ -40,10 +42,7 @@ def correlation(score: np.ndarray, correct: np.ndarray, present: np.ndarray | No
     a low one. The pooling is ours: the supplement does not say how the figure's modalities are combined.
     """
     chosen = np.ones(correct.shape, bool) if present is None else present
-    x, h = score[chosen].astype(np.float64), correct[chosen].astype(np.float64)
-    x, h = x - x.mean(), h - h.mean()
-    scale = np.sqrt((x @ x) * (h @ h))
-    return float(x @ h / scale) if scale > 0 else float("nan")
+    return pearson(score[chosen].astype(np.float64), correct[chosen].astype(np.float64))
 
 
 def reject(uncertain: np.ndarray, correct: np.ndarray, u_max: float = 0.6) -> Kept:

@@ -56,6 +56,12 @@ def modalities(name: str, options: Mapping[str, Any], root: Path | None = None) 
     return module.modalities(root=root, **full)
 
 
+def task(name: str, options: Mapping[str, Any], root: Path | None = None) -> str:
+    """Return the task the dataset poses, loading nothing: classification, unless its module says otherwise."""
+    module, full = _described(name, options)
+    return module.task(root=root, **full) if hasattr(module, "task") else "classification"
+
+
 def _described(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
     """Return the dataset's module and all its options, defaults filled in."""
     entry = registry.entry("dataset", name)

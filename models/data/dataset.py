@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.data.targets import checked
 from models.errors import UserError, choose
 from models.streams import numpy_stream
 from models.values import DataSpec, InputSpec
@@ -31,7 +32,7 @@ TAKEN_NAMES = frozenset(
     register_full_backward_pre_hook register_load_state_dict_post_hook
     register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
-    set_submodule share_memory state_dict to to_empty train training type update values xpu
+    set_submodule share_memory smart_apply state_dict to to_empty train training type update values xpu
     zero_grad
     """,
     )
@@ -40,7 +41,7 @@ TAKEN_NAMES = frozenset(
 
 @dataclass(frozen=True)
 class Dataset:
-    """Inputs {m: (N, ...)}, target (N,), rows by split, present {m: (N,) bool} where a modality may lack.
+    """Inputs {m: (N, ...)}, target (N, ...), rows by split, present {m: (N,) bool} where a modality may lack.
 
     `scale` holds {m: (mean, std)}: a batch is float32 (x - mean) / std, so that compact integer arrays stay
     compact. Arrays may be memory-mapped.
@@ -61,45 +62,38 @@ def assemble(
     rows: Mapping[str, np.ndarray],
     *,
     cite: str,
+    task: str = "classification",
     n_classes: int | None = None,
     present: Mapping[str, np.ndarray] | None = None,
     scale: Mapping[str, tuple[float, float]] | None = None,
 ) -> Dataset:
     """Check the arrays against each other and return them as a Dataset; C is the labels' unless given.
 
-    Raises UserError for unequal lengths, types or shapes that no encoder takes, NaN or infinite inputs,
-    labels outside 0..C-1, a class that train lacks, overlapping or empty splits, a row without any modality.
+    Raises UserError for unequal lengths, types or shapes that no encoder takes, NaN or infinite inputs, a target
+    that `task` does not take (targets.py), overlapping or empty splits, a row without any modality.
     """
     target = np.asarray(target)
     for modality, array in inputs.items():
         check_input(name, modality, array, len(target))
-    if target.ndim != 1 or not np.issubdtype(target.dtype, np.integer):
-        raise UserError(
-            f"dataset {name!r}: labels have type {target.dtype} and shape {target.shape};"
-            " one whole number per sample, counted from 0, is needed"
-        )
     check_splits(name, rows, len(target))
-    n_classes = int(target.max()) + 1 if n_classes is None else n_classes
-    if target.min() < 0 or target.max() >= n_classes or n_classes < 2:
-        raise UserError(
-            f"dataset {name!r}: labels reach from {target.min()} to {target.max()};"
-            f" 0 to {max(n_classes, 2) - 1} and at least two classes are admissible"
-        )
-    seen = np.unique(target[rows["train"]])
-    if len(seen) < n_classes:
-        absent = int(np.argmin(np.append(seen, n_classes) == np.arange(len(seen) + 1)))
-        raise UserError(
-            f"dataset {name!r}: train holds no sample of class {absent}; every class must be in train"
-        )
+    target, n_classes, size = checked(name, task, target, rows["train"], n_classes)
     spec = DataSpec(
         name=name,
         modalities={m: InputSpec(tuple(int(n) for n in a.shape[1:])) for m, a in inputs.items()},
         n_classes=n_classes,
         sizes={split: len(rows[split]) for split in SPLITS},
         cite=cite,
+        task=task,
+        size=size,
     )
+    for modality, shape in spec.modalities.items():
+        if task == "segmentation" and shape.kind != "image":
+            raise UserError(
+                f"dataset {name!r}: modality {modality!r} is a {shape.kind} of shape {shape.shape}; segmentation needs"
+                " an image (C, H, W) of every modality"
+            )
     present = check_present(name, dict(present or {}), spec, len(target))
-    return Dataset(spec, dict(inputs), target.astype(np.int64), dict(rows), present, dict(scale or {}))
+    return Dataset(spec, dict(inputs), target, dict(rows), present, dict(scale or {}))
 
 
 def check_input(name: str, modality: str, array: np.ndarray, n: int) -> None:
@@ -207,7 +201,8 @@ def carve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split `rows` into (kept, carved), both in file order: stratified by class, or by whole groups.
 
-    Without groups each class gives round(fraction × its rows), at least one and not all where it has two.
+    Without groups each class gives round(fraction × its rows), at least one and not all where it has two; a
+    target other than whole numbers (N,) counts as a single class, so that rows are drawn from all alike.
     With `group` (N,), groups in random order are taken where that brings the carved rows nearer to `fraction`
     of all. Raises UserError for a fraction outside 0..1 or fewer than two groups.
     """
@@ -215,9 +210,11 @@ def carve(
         raise UserError(f"the {purpose} fraction is {fraction}; a number between 0 and 1 is admissible")
     rng = numpy_stream(seed, "carve", purpose)
     if group is None:
+        classes = target.ndim == 1 and target.dtype.kind in "iu"
+        labels = target[rows] if classes else np.zeros(len(rows), int)
         carved: list[int] = []
-        for label in np.unique(target[rows]):
-            own = rows[target[rows] == label]
+        for label in np.unique(labels):
+            own = rows[labels == label]
             count = min(max(1, round(fraction * len(own))), len(own) - 1)
             carved.extend(rng.permutation(own)[:count].tolist())
         chosen = np.isin(rows, carved)

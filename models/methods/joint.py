@@ -4,4 +4,6 @@ from models.method import Method
 
 
 class Joint(Method):
-    """Cross-entropy of the fused prediction, all parameters at once (the papers' Concat, Sum, … baselines)."""
+    """The task's loss of the fused prediction, all parameters at once (the papers' Concat, Sum, … baselines)."""
+
+    tasks = ("classification", "multilabel", "regression", "segmentation")

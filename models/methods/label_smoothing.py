@@ -12,13 +12,17 @@ from models.values import Batch, Context, Output
 
 
 class LabelSmoothing(Method):
-    """Minimise (1 - eps) CE(one-hot label) + eps CE(uniform label 1/C) on the fused logits (B, C).
+    """Minimise (1 - eps) CE(one-hot label) + eps CE(uniform label 1/C) on the fused logits (B, C), or of every pixel.
+
+    With many labels per row each is a choice of C = 2, so that its 0 or 1 is drawn towards 1/2; that is ours.
 
     `eps` in [0, 1]: 0 is joint training to the bit; 1 ignores the labels and must give chance accuracy.
     LFM's Figure 1 mixes L_S and L_U with weights w and 1 - w, which is eps = 1 - w; its w = 0.7 is the
     default. Source: Szegedy et al., CVPR 2016; Yang et al. (LFM), NeurIPS 2024, Figure 1. Raises UserError
     for an eps outside [0, 1].
     """
+
+    tasks = ("classification", "multilabel", "segmentation")
 
     def __init__(self, net: Net, task: Task, *, eps: float = 0.3) -> None:
         super().__init__(net, task)

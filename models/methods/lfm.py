@@ -15,7 +15,7 @@ from models.errors import UserError
 from models.hypergradient import hypergradient
 from models.method import Method
 from models.net import Net
-from models.tasks import Task
+from models.tasks import Classification, Task
 from models.values import Batch, Context, Metrics, Output, Phase
 
 
@@ -42,11 +42,13 @@ class Lfm(Method):
 
     Deviations: the inner gradients are taken on the epoch's first training batch at the epoch's last
     weights. If the weights kept are of an epoch with scheduled α = 1, the head has had no labels and is
-    fitted to the frozen features when the phase ends; the paper reports such cells without saying how. The
+    fitted to the frozen features when the phase ends; the paper reports such cells without saying how. Tasks
+    other than classification, which it does not report, take L_cls for their loss and match infonce alone. The
     released code also doubles both losses, which is double the learning rate, and averages two heads, which
     is fusion `mean`.
     """
 
+    tasks = ("classification", "multilabel", "regression")
     modalities = (2, None)
 
     def __init__(
@@ -80,6 +82,9 @@ class Lfm(Method):
             _require(0 <= value <= 1, name, value, "0 to 1")
         _require(tau > 0, "tau", tau, "above 0")
         _require(clip_low <= clip_high <= 1, "clip_high", clip_high, f"{clip_low} (clip_low) to 1")
+        if not isinstance(task, Classification):
+            _require(match == "infonce", "match", match, "infonce, since posteriors need one class per row")
+            _require(negatives == "all", "negatives", negatives, "all, since it needs one class per row")
         self.match, self.tau, self.negatives = match, tau, negatives
         self.curve = {
             "learned": None,
@@ -185,7 +190,7 @@ class Lfm(Method):
         optimizer.zero_grad()
 
 
-def _require(ok: bool, name: str, value: float, admissible: str) -> None:
+def _require(ok: bool, name: str, value: float | str, admissible: str) -> None:
     if not ok:
         raise UserError(f"method 'lfm': {name} is {value}; admissible: {admissible}")
 

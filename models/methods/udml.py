@@ -15,7 +15,7 @@ from models.errors import UserError
 from models.fusion import Fusion
 from models.method import Method
 from models.net import Net
-from models.tasks import Task
+from models.tasks import Classification, Task
 from models.values import Batch, Context, InputSpec, Metrics, Objective, Output, Phase
 
 CLEAN, WARMUP, NOISY = range(3)
@@ -44,9 +44,9 @@ class Udml(Method):
     KL(z_m ‖ N(0, (1 + σ) I)), which is not in the paper.
 
     Ablations (Table 4): `uncertainty` variance (ρ is Σ_m's mean), energy (ρ is 1 / Σ exp of m's logits) or none
-    (ρ = 1), of which the last two leave features as the encoder gives them, and all of them the noise;
-    `dependency` false: α = 1; `progression` false: all from the first epoch. Neutral: `uncertainty` none,
-    `dependency` and `progression` false, `gamma` 0, `p_clean` 1 is joint training to the bit.
+    (ρ = 1), of which the last two leave features as the encoder gives them, and all of them the noise (energy needs
+    classification); `dependency` false: α = 1; `progression` false: all from the first epoch. Neutral:
+    `uncertainty` none, `dependency` and `progression` false, `gamma` 0, `p_clean` 1 is joint training to the bit.
 
     Deviations. As printed ρ = E², which weighs clean rows by a ratio of errors; `floor` towards 0 is that.
     L_est is in units of `levels` and E reads log Σ, standardised over training rows, so that its steps fit the
@@ -62,6 +62,7 @@ class Udml(Method):
     (B,); their means are logged. Raises UserError for values out of range.
     """
 
+    tasks = ("classification", "multilabel", "regression")
     modalities = (2, None)
 
     def __init__(
@@ -97,6 +98,10 @@ class Udml(Method):
         _require(0 <= p_clean <= 1, "p_clean", p_clean, "0 to 1")
         for name, value in {"floor": floor, "power": power}.items():
             _require(value > 0, name, value, "above 0")
+        if uncertainty == "energy" and not isinstance(task, Classification):
+            _require(
+                False, "uncertainty", uncertainty, "estimated, variance or none, unless a row has one class"
+            )
         self.released = variant == "released"
         self.uncertainty, self.dependency, self.scope = uncertainty, dependency, scope
         self.progression, self.split, self.warmup = progression, split, warmup
@@ -347,6 +352,6 @@ def _stage(ctx: Context) -> int:
     return {"clean": CLEAN, "warmup": WARMUP}.get(ctx.phase.name, NOISY)
 
 
-def _require(ok: bool, name: str, value: float, admissible: str) -> None:
+def _require(ok: bool, name: str, value: float | str, admissible: str) -> None:
     if not ok:
         raise UserError(f"method 'udml': {name} is {value}; admissible: {admissible}")

@@ -20,6 +20,8 @@ class Uniform(Method):
     uniform baseline of MMPareto (Wei and Hu, ICML 2024), the neutral element of its gradient rule.
     """
 
+    tasks = ("classification", "multilabel", "regression")
+
     def __init__(self, net: Net, task: Task) -> None:
         super().__init__(net, task)
         self.heads = nn.ModuleDict({m: nn.Linear(e.dim, task.n_outputs) for m, e in net.encoders.items()})

@@ -18,6 +18,7 @@ class Unimodal(Method):
     of LFM's Table 1.
     """
 
+    tasks = ("classification", "multilabel", "regression")
     fuses = False
 
     def __init__(self, net: Net, task: Task, *, modality: str) -> None:

@@ -21,6 +21,7 @@ class UnimodalSum(Method):
     program's accuracy.
     """
 
+    tasks = ("classification", "multilabel", "regression")
     fuses = False
 
     def __init__(self, net: Net, task: Task) -> None:

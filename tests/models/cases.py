@@ -30,6 +30,7 @@ class Case:
 
 
 CASES = [
+    Case("cl_dmdf"),
     Case("eruw"),
     Case("joint", neutral={}),
     Case("label_smoothing", neutral={"eps": 0.0}),
@@ -69,6 +70,9 @@ VARIANTS = [
     Case("udml", {"uncertainty": "energy", "dependency": False}),
     Case("rw", {"regressor": "rf"}),
     Case("rw", {"regressor": "svr", "fit_rows": "held_out"}),
+    Case("cl_dmdf", {"positives": "same_label", "modality_neg": "exp", "gate": "soft", "moddrop": 0.3}),
+    Case("cl_dmdf", {"positives": "label_centroid", "centroid": "incl_self", "attn": "ratio"}),
+    Case("cl_dmdf", {"detached": True, "fuse": "features", "gate": "hard", "lambda_con": 1.0}),
 ]
 
 by_method = [(case, case.method) for case in CASES]
@@ -77,7 +81,8 @@ by_method = [(case, case.method) for case in CASES]
 def synthetic(modalities: int = 2, **options: Any) -> Dataset:
     """Return a small dataset that every method can learn."""
     sizes = {"train": 96, "validation": 64, "test": 64}
-    return load_dataset("synthetic", {"modalities": modalities, "signal": 2.0, **sizes, **options})
+    kind = {"kind": "image"} if options.get("task") == "segmentation" else {}
+    return load_dataset("synthetic", {"modalities": modalities, "signal": 2.0, **sizes, **kind, **options})
 
 
 def build(
@@ -89,7 +94,9 @@ def build(
     encoder: dict[str, Any] | None = None,
 ) -> Method:
     """Return a method on small encoders."""
-    encoders = {m: encoder or {"name": "mlp", "hidden": 16, "dim": 8} for m in dataset.spec.modalities}
+    dense = dataset.spec.task == "segmentation"
+    small = {"name": "maps", "width": 8, "dim": 8} if dense else {"name": "mlp", "hidden": 16, "dim": 8}
+    encoders = dict.fromkeys(dataset.spec.modalities, encoder or small)
     return build_method(dataset.spec, encoders, {"name": fusion} if fusion else None, named, seed).to(dtype)
 
 
@@ -99,7 +106,8 @@ SETTINGS = Settings(epochs=3, batch_size=32, lr=0.05)
 def fit(
     method: Method, dataset: Dataset, settings: Settings = SETTINGS, seed: int = 0, **options: Any
 ) -> Outcome:
-    """Train a method on a dataset."""
+    """Train a method on a dataset, for the best headline of its task."""
+    options = {"metric": method.task.headline, **options}
     return train(method, splits_of(dataset, method, seed), settings, seed, **options)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models.data import load_dataset, modalities
+from models.data.arrays import task
 from models.data.dataset import SPLITS, mean_std
 from models.errors import UserError
 
@@ -147,7 +148,14 @@ MISTAKES = {
     "no modality": ({"x_text": None, "x_image": None}, "has no x_<modality>, only y"),
     "no labels": ({"y": None}, "has no y"),
     "unequal lengths": ({"x_text": np.zeros((N - 1, 4))}, r"x_text has shape \(119, 4\) but y \(120,\)"),
-    "labels of two axes": ({"y": np.zeros((N, 1), int)}, "x_image has shape .* but y"),
+    "labels of two axes": (
+        {"y": np.arange(N)[:, None]},
+        r"0 or 1 for each label of each sample, \(N, labels\)",
+    ),
+    "label not in train": ({"y": np.zeros((N, 2), int)}, "train holds no sample with label 0"),
+    "labels of no axis": ({"y": np.array(3)}, r"y has shape \(\); \(N,\) classes or numbers"),
+    "labels of fractions": ({"y": np.full((N, 2), 0.5)}, "labels have type float64 and .* 0 or 1 for each"),
+    "no label": ({"y": np.zeros((N, 0))}, r"labels have type float64 and shape \(120, 0\)"),
     "nearest name": ({"splits": given_split()}, "unknown array 'splits'.*did you mean 'split'"),
     "NaN": ({"x_text": np.full((N, 2), np.nan)}, "'text' holds NaN, infinity .* in row 0"),
     "infinity": ({"x_text": infinite()}, "'text' holds NaN, infinity .* in row 7"),
@@ -158,8 +166,27 @@ MISTAKES = {
     "too few axes": ({"x_text": np.zeros(N)}, "a sample must be a vector"),
     "nothing in it": ({"x_text": np.zeros((N, 0))}, "a sample must be a vector"),
     "odd name": ({"x_my-text": np.zeros((N, 2))}, "'my-text' has no usable name"),
-    "float labels": ({"y": np.zeros(N)}, "labels have type float64"),
-    "NaN labels": ({"y": np.full(N, np.nan)}, "labels have type float64"),
+    "float labels": ({"y": np.arange(N) % 2.0}, "y holds whole numbers as float64; store classes as whole"),
+    "NaN labels": ({"y": np.full(N, np.nan)}, "targets hold NaN, infinity .* in row 0"),
+    "infinite target": ({"y": np.where(np.arange(N) == 4, -np.inf, 0.5)}, "targets hold .* in row 4"),
+    "pixels of no image": (
+        {"y": np.arange(N * 4).reshape(N, 2, 2) % C},
+        "'text' is a sequence of shape .*image",
+    ),
+    "pixels out of range": (
+        {"x_text": None, "y": np.full((N, 2, 2), -2)},
+        "labels reach from -2 to -2; 0 to 1",
+    ),
+    "pixels of one class": ({"x_text": None, "y": np.zeros((N, 2, 2), int)}, "at least two classes"),
+    "pixels of fractions": ({"x_text": None, "y": np.zeros((N, 2, 2))}, "one whole number per pixel"),
+    "no pixel of a class": (
+        {"x_text": None, "y": np.arange(N * 4).reshape(N, 2, 2) % 2 * 2},
+        "train holds no pixel of class 1",
+    ),
+    "nothing but void": (
+        {"x_text": None, "y": np.full((N, 2, 2), 255, np.uint8)},
+        "labels reach from -1 to -1",
+    ),
     "words as labels": ({"y": np.full(N, "cat")}, "labels have type <U3"),
     "negative labels": ({"y": np.arange(N) % C - 1}, "labels reach from -1 to 1; 0 to 1"),
     "one class": ({"y": np.zeros(N, int)}, "at least two classes"),
@@ -236,3 +263,69 @@ def test_a_relative_path_starts_at_the_root_else_at_the_working_folder(tmp_path,
     here = load_dataset("arrays", {"path": "mine.npz"})
     there = load_dataset("arrays", {"path": str(tmp_path / "mine.npz")}, root=tmp_path / "elsewhere")
     assert here.spec == there.spec
+
+
+def pixels(void):
+    """Return classes 0, 1, 2 of pixels with the first of each image void."""
+    y = np.arange(N * 20).reshape(N, 4, 5) % C
+    y[:, 0, 0] = void
+    return y.astype(np.uint8) if void == 255 else y
+
+
+TARGETS = {
+    "classification": np.arange(N) % C,
+    "multilabel": np.stack([np.arange(N) % 2, np.arange(N) % 5 == 0, np.ones(N)], 1),
+    "regression": np.linspace(-3, 3, N),
+    "segmentation": pixels(-1),
+}
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+@pytest.mark.parametrize("posed", TARGETS)
+def test_the_task_is_read_off_the_target(tmp_path, posed, as_folder):
+    dataset = load(tmp_path, as_folder=as_folder, y=TARGETS[posed], x_text=None)
+    path = "mine" if as_folder else "mine.npz"
+    assert dataset.spec.task == posed == task(root=tmp_path, path=path)
+    assert dataset.spec.n_classes == (1 if posed == "regression" else C)
+    assert dataset.spec.size == ((4, 5) if posed == "segmentation" else ())
+    np.testing.assert_array_equal(dataset.target, TARGETS[posed].astype(dataset.target.dtype))
+    assert dataset.spec.sizes["test"] == 24
+
+
+def test_void_pixels_are_255_or_minus_one_and_pixels_stay_small(tmp_path):
+    found = [load(tmp_path, x_text=None, y=pixels(void)).target for void in (-1, 255)]
+    np.testing.assert_array_equal(*found)
+    assert found[0].dtype == found[1].dtype == np.int8
+    assert (found[0] == -1).sum() == N
+
+
+def test_255_is_a_class_where_there_are_more(tmp_path):
+    dataset = load(tmp_path, x_text=None, y=np.arange(N * 20).reshape(N, 4, 5) % 257)
+    assert dataset.spec.n_classes == 257
+    assert dataset.target.min() == 0
+
+
+@pytest.mark.parametrize("y", [np.arange(N), np.arange(N) * 1.0], ids=["whole", "float"])
+def test_whole_numbers_are_regressed_if_told(tmp_path, y):
+    dataset = load(tmp_path, {"task": "regression"}, y=y)
+    assert dataset.spec.task == "regression" == task(path=tmp_path / "mine.npz", task="regression")
+    assert dataset.target.dtype == np.float32
+    assert dataset.spec.sizes == {"train": 82, "validation": 14, "test": 24}
+
+
+@pytest.mark.parametrize("posed", ["multilabel", "regression", "segmentation"])
+def test_splits_of_other_tasks_are_drawn_from_all_rows_or_by_group(tmp_path, posed):
+    y, group = TARGETS[posed], np.arange(N) // 6
+    a, b, c = (load(tmp_path, {"split_seed": s}, x_text=None, y=y) for s in (0, 0, 1))
+    assert a.spec.sizes == {"train": 82, "validation": 14, "test": 24}
+    for split in SPLITS:
+        np.testing.assert_array_equal(a.rows[split], b.rows[split])
+    assert not np.array_equal(a.rows["test"], c.rows["test"])
+    grouped = load(tmp_path, x_text=None, y=y, group=group)
+    people = [set(group[grouped.rows[s]]) for s in SPLITS]
+    assert not people[0] & people[1] | people[0] & people[2] | people[1] & people[2]
+
+
+def test_a_file_without_a_target_poses_no_task(tmp_path):
+    with pytest.raises(UserError, match="has no y"):
+        task(root=tmp_path, path=stored(tmp_path, y=None))

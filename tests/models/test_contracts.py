@@ -6,10 +6,12 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cases import CASES, SETTINGS, VARIANTS, Case, build, fit, synthetic, weights
 
+from models import metrics
 from models.build import build_method
 from models.errors import Diverged, UserError
 from models.evaluation import all_scores, evaluate
@@ -17,7 +19,7 @@ from models.registry import entries
 from models.trainer import splits_of, train
 
 EVERY = [pytest.param(c, id="-".join(map(str, [c.method, *c.options.values()]))) for c in CASES + VARIANTS]
-FUSIONS = sorted(entries("fusion"))
+FUSIONS = sorted(n for n, e in entries("fusion").items() if not e.facts.get("dense", False))
 fusing = [c for c in CASES if entries("method")[c.method].facts.get("fuses", True)]
 
 
@@ -26,18 +28,30 @@ def admits(case: Case, modalities: int) -> bool:
     return least <= modalities <= (most or modalities)
 
 
-def fusion_of(case: Case) -> str | None:
-    return "concat" if entries("method")[case.method].facts.get("fuses", True) else None
+def tasks_of(case: Case) -> tuple[str, ...]:
+    return entries("method")[case.method].facts.get("tasks", ("classification",))
+
+
+def fusion_of(case: Case, task: str = "classification") -> str | None:
+    fused = "decoder" if task == "segmentation" else "concat"
+    return fused if entries("method")[case.method].facts.get("fuses", True) else None
 
 
 def test_the_table_has_a_row_for_every_method():
     assert {c.method for c in CASES} == set(entries("method"))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.neutral is not None], ids=lambda c: c.method)
-def test_neutral_setting_is_joint_training_to_the_bit(case):
-    data = synthetic()
-    joint, neutral = build({"name": "joint"}, data), build({"name": case.method, **case.neutral}, data)
+NEUTRAL = [(c, task) for c in CASES if c.neutral is not None for task in tasks_of(c)]
+
+
+@pytest.mark.parametrize(("case", "task"), NEUTRAL, ids=lambda v: getattr(v, "method", v))
+def test_neutral_setting_is_joint_training_to_the_bit(case, task):
+    data = synthetic(task=task)
+    fusion = fusion_of(case, task)
+    joint, neutral = (
+        build(named, data, fusion=fusion)
+        for named in ({"name": "joint"}, {"name": case.method, **case.neutral})
+    )
     fit(joint, data)
     fit(neutral, data)
     for name, p in weights(joint).items():
@@ -96,6 +110,37 @@ def test_learns_better_than_chance_with_one_two_three_modalities(case, modalitie
     fit(method, data, dataclasses.replace(SETTINGS, epochs=12))
     scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
     assert scores["accuracy"] > 0.45  # chance is 0.25, its std over 64 rows 0.054
+
+
+def without_learning(task: str, target: np.ndarray) -> float:
+    """Return the headline of the best prediction that is the same for every row."""
+    if task == "multilabel":
+        return metrics.multilabel(np.ones(target.shape), target)["micro_f1"]
+    if task == "regression":
+        return metrics.regression(np.full(len(target), np.median(target)), target)["mae"]
+    pixels = np.bincount(target.ravel())
+    return metrics.segmentation(np.outer(pixels, np.arange(len(pixels)) == 0))["miou"]
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression", "segmentation"])
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.method)
+def test_learns_every_task_it_declares_and_refuses_the_others(case, task):
+    data = synthetic(task=task, signal=4.0, missing=0.1)
+    if task not in tasks_of(case):
+        declared = ", ".join(tasks_of(case))
+        sentence = f"method '{case.method}' supports {declared}; dataset 'synthetic' poses {task}"
+        with pytest.raises(UserError, match=sentence):
+            build(case.named, data, fusion=fusion_of(case, task))
+        return
+    method = build(case.named, data, fusion=fusion_of(case, task))
+    curve = fit(method, data, dataclasses.replace(SETTINGS, epochs=20, lr=0.02, optimizer="adam")).curve
+    found = evaluate(method, splits_of(data, method, 0).validation)
+    scores, name = all_scores(method.task, found), method.task.headline
+    trivial = without_learning(task, data.target[data.rows["validation"]])
+    better = 1 if metrics.direction(name) == "max" else -1
+    assert better * scores[name] > better * trivial + 0.1
+    assert all(math.isfinite(v) for v in [*scores.values(), *(v for entry in curve for v in entry.values())])
+    assert {key.partition("/")[0] for key in scores} <= set(metrics.OF_TASK[task])
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

@@ -25,6 +25,8 @@ CASES = [
     ("sequence", SEQUENCE, {"kind": "gru", "layers": 2, "dim": 6}),
     ("sequence", SEQUENCE, {"kind": "transformer", "layers": 2, "dim": 6, "heads": 2}),
     ("sequence", SEQUENCE, {"kind": "transformer", "dim": 5, "heads": 1}),
+    ("maps", IMAGE, {}),
+    ("maps", InputSpec((2, 17, 9)), {"width": 6, "layers": 2, "dim": 3}),
 ]
 every_case = pytest.mark.parametrize(
     ("name", "spec", "options"), CASES, ids=lambda v: str(getattr(v, "shape", v))
@@ -56,7 +58,9 @@ def test_the_default_of_each_kind_takes_that_kind():
 @every_case
 def test_maps_a_batch_to_features_of_width_dim(name, spec, options):
     encoder = make(name, spec, options)
-    assert encoder(sample(spec)).shape == (4, encoder.dim)
+    shape = encoder(sample(spec)).shape
+    assert shape[:2] == (4, encoder.dim)
+    assert len(shape) == (4 if name in encoders.DENSE else 2)
     assert encoder(sample(spec)).dtype == torch.float64
     if "dim" in options:
         assert encoder.dim == options["dim"]
@@ -68,7 +72,7 @@ def test_evaluates_rows_independently_and_accepts_none(name, spec, options):
     with torch.no_grad():
         whole = encoder(x)
         torch.testing.assert_close(encoder(x[1:2]), whole[1:2])
-        assert encoder(x[:0]).shape == (0, encoder.dim)
+        assert encoder(x[:0]).shape == (0, *whole.shape[1:])
 
 
 @every_case
@@ -137,6 +141,22 @@ def test_convnet_shares_its_channels_among_up_to_eight_groups():
     assert [m.num_groups for m in layers_of(encoder, nn.GroupNorm)] == [2, 4, 8]
 
 
+def test_maps_halve_the_image_in_every_layer_but_the_first():
+    for layers, places in ((1, (17, 9)), (2, (9, 5)), (3, (5, 3))):
+        encoder = make("maps", InputSpec((2, 17, 9)), {"layers": layers, "width": 3, "dim": 4})
+        assert encoder(sample(InputSpec((2, 17, 9)))).shape == (4, 4, *places)
+        *widths, last = (m.out_channels for m in layers_of(encoder, nn.Conv2d))
+        assert (widths, last) == ([3, 6, 12][: layers - 1], 4)
+
+
+def test_maps_keep_places_apart():
+    encoder, x = make("maps", IMAGE, {}), torch.zeros(2, 1, 8, 8).double()
+    x[1, 0, 7, 7] = 5
+    changed = (encoder(x)[0] != encoder(x)[1]).any(0)
+    assert changed[-1, -1]
+    assert not changed[0, 0]
+
+
 def test_gru_averages_its_states_over_time():
     encoder, x = make("sequence", SEQUENCE, {"layers": 2}), sample(SEQUENCE)
     states, _ = encoder.body(x)
@@ -182,7 +202,9 @@ def test_refusal_reads_as_one_sentence():
     )
 
 
-@pytest.mark.parametrize(("name", "spec"), [("mlp", VECTOR), ("convnet", IMAGE), ("sequence", SEQUENCE)])
+@pytest.mark.parametrize(
+    ("name", "spec"), [("mlp", VECTOR), ("convnet", IMAGE), ("sequence", SEQUENCE), ("maps", IMAGE)]
+)
 def test_sizes_below_one_are_refused(name, spec):
     sizes = inspect.signature(getattr(encoders, name)).parameters
     for size in {"dim", "width", "hidden", "heads"} & set(sizes):

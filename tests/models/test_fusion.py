@@ -40,7 +40,9 @@ def sample(dims, rows=8):
 
 
 def test_every_fusion_has_a_case():
-    assert set(entries("fusion")) == {name for name, _ in CASES}
+    dense = {name for name, entry in entries("fusion").items() if entry.facts.get("dense", False)}
+    assert dense == {"decoder"}
+    assert set(entries("fusion")) - dense == {name for name, _ in CASES}
     for name, options in CASES:
         entries("fusion")[name].check(options)
     assert {name for name, _ in CASES} == {*READ_OUTS_ADD_UP, *READ_OUT_ZEROES_THE_OTHERS, "weighted"}
@@ -232,3 +234,61 @@ def test_registered_classes_derive_from_fusion():
     for name, found in entries("fusion").items():
         assert issubclass(found.load(), fusion.Fusion)
         assert found.load().__name__.lower() == name
+
+
+MAPS = {"left": (4, 3, 2), "right": (3, 6, 4), "top": (6, 1, 1)}  # (D_m, h_m, w_m)
+
+
+def decoder(maps=MAPS, **options):
+    torch.manual_seed(0)
+    return fusion.Decoder({m: shape[0] for m, shape in maps.items()}, CLASSES, 12, 9, **options).double()
+
+
+def sample_maps(maps=MAPS, rows=8):
+    generator = torch.Generator().manual_seed(1)
+    return {m: torch.randn(rows, *shape, generator=generator).double() for m, shape in maps.items()}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_decoder_gives_logits_of_every_pixel_from_maps_of_any_size(number):
+    maps = dict(list(MAPS.items())[:number])
+    decode, features = decoder(maps), sample_maps(maps)
+    logits = decode(features)
+    assert logits.shape == (8, CLASSES, 12, 9)
+    assert decode({m: z[:0] for m, z in features.items()}).shape == (0, CLASSES, 12, 9)
+    assert torch.equal(decode(dict(reversed(features.items()))), logits)
+    for m, alone in decode.unimodal(features).items():
+        silent = {k: z if k == m else torch.zeros_like(z) for k, z in features.items()}
+        torch.testing.assert_close(alone, decode(silent))
+
+
+def test_decoder_keeps_places_and_is_constant_on_constant_maps():
+    decode, features = decoder(), sample_maps(rows=1)
+    other = {m: z.clone() for m, z in features.items()}
+    other["right"][:, :, -1, -1] += 3
+    changed = (decode(features) != decode(other))[0].any(0)
+    assert changed[-1, -1]
+    assert not changed[0, 0]
+    flat_maps = {m: torch.ones_like(z) for m, z in features.items()}
+    inner = decode(flat_maps)[0, :, 4:-4, 4:-4]  # away from the zeros beyond the border
+    torch.testing.assert_close(inner, inner[:, :1, :1].expand_as(inner))
+
+
+def test_decoder_reaches_every_parameter_has_second_derivatives_and_learns():
+    decode, features = decoder(), sample_maps(rows=16)
+    with twice_differentiable():
+        product = hvp(decode(features).square().sum(), list(decode.parameters()))
+    assert product(torch.ones_like(flat(decode.parameters()))).isfinite().all()
+    target = functional.interpolate(features["right"], (12, 9), mode="nearest").argmax(1)
+    optimiser = torch.optim.Adam(decode.parameters(), lr=0.02)
+    for _ in range(60):
+        optimiser.zero_grad()
+        functional.cross_entropy(decode(features), target).backward()
+        assert all(p.grad is not None for p in decode.parameters())
+        optimiser.step()
+    assert (decode(features).argmax(1) == target).double().mean() > 0.75
+
+
+def test_decoder_refuses_no_channel():
+    with pytest.raises(UserError, match="'decoder' got hidden 0; admissible: whole numbers from 1"):
+        decoder(hidden=0)

@@ -84,3 +84,55 @@ def test_is_seeded():
 def test_refuses_in_a_sentence(options, sentence):
     with pytest.raises(UserError, match=sentence):
         synthetic(**options)
+
+
+def posing(task, **options):
+    return synthetic(task=task, **({"kind": "image"} if task == "segmentation" else {}), **options)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression", "segmentation"])
+def test_every_task_is_seeded_and_a_longer_split_begins_with_the_shorter(task):
+    short, long, other = (
+        posing(task, train=n, missing=0.2, data_seed=s) for n, s in ((100, 0), (200, 0), (100, 1))
+    )
+    assert short.spec.task == task
+    test = short.rows["test"]
+    for a, b in [(short.target, long.target), *((short.inputs[m], long.inputs[m]) for m in short.inputs)]:
+        np.testing.assert_array_equal(a[:100], b[:100])
+        np.testing.assert_array_equal(a[test], b[test + 100])
+    assert not np.array_equal(short.inputs["m0"], other.inputs["m0"])
+    assert np.array_equal(short.target, other.target) == (task == "classification")
+
+
+def test_labels_add_their_shifts():
+    dataset = posing("multilabel", noise=0, n_classes=3, train=400)
+    assert dataset.target.shape[1:] == (3,)
+    assert dataset.target.mean(0) == pytest.approx(0.5, abs=0.08)
+    shifts, rest, *_ = np.linalg.lstsq(dataset.target, dataset.inputs["m0"], rcond=None)
+    assert rest.sum() == pytest.approx(0, abs=1e-6)
+    gaps = [np.linalg.norm(a - b) for i, a in enumerate(shifts) for b in shifts[:i]]
+    assert np.mean(gaps) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_numbers_lie_on_a_line_of_the_length_asked_for():
+    dataset = posing("regression", noise=0, signal=5.0, train=400)
+    assert (dataset.target.min(), dataset.target.max()) == pytest.approx((-3, 3), abs=0.05)
+    x, y = dataset.inputs["m0"].astype(float), dataset.target.astype(float)
+    steps = np.linalg.norm(x[1:] - x[:-1], axis=1) / np.abs(y[1:] - y[:-1])
+    assert steps == pytest.approx(5 / 6, rel=1e-3)
+
+
+def test_pixels_have_the_grey_of_their_class():
+    dataset = posing("segmentation", noise=0, signal=[2.0, 0.7], n_classes=4, dim=12)
+    for m, signal in (("m0", 2.0), ("m1", 0.7)):
+        greys = [np.unique(dataset.inputs[m][:, 0][dataset.target == c]) for c in range(4)]
+        assert [len(g) for g in greys] == [1] * 4
+        gaps = [abs(a - b) for i, a in enumerate(greys) for b in greys[:i]]
+        assert np.mean(gaps) == pytest.approx(signal, rel=1e-5)
+    for row, mask in enumerate(dataset.target[:9]):
+        assert set(np.unique(mask)) == {0, 1 + row % 3}
+
+
+def test_segmentation_is_of_images_alone():
+    with pytest.raises(UserError, match="kind is vector; admissible: image, for segmentation"):
+        synthetic(task="segmentation")
