@@ -34,8 +34,9 @@ def curves(
     *,
     ylabel: str,
     xlabel: str = "epoch",
+    at: Sequence[float] | None = None,
 ) -> list[Path]:
-    """Draw mean ± std (ddof 1) over seeds per step for every (label, {seed: values of step 1, 2, …}).
+    """Draw mean ± std (ddof 1) over seeds per step for every (label, {seed: values of step 1, 2, … or `at`}).
 
     A curve ends where its first seed ends or stops being finite: what lies beyond would be an average over
     survivors. A band needs two seeds. Returns the files written, `path` with .png and .pdf appended.
@@ -44,17 +45,18 @@ def curves(
     with _figure(path, *_beside([label for label, _ in series])) as (figure, files):
         axes = figure.subplots()
         for i, (label, seeds) in enumerate(series):
-            steps = takewhile(
+            rows = takewhile(
                 lambda values: all(map(math.isfinite, values)), zip(*seeds.values(), strict=False)
             )
-            points = [mean_std(values) for values in steps]
-            epochs = range(1, len(points) + 1)
+            points = [mean_std(values) for values in rows]
+            steps = range(1, len(points) + 1) if at is None else at[: len(points)]
             means = [mean for mean, _, _ in points]
             name = label if len(counts) == 1 else f"{label} (n = {len(seeds)})"
-            axes.plot(epochs, means, label=name, marker="" if len(points) > 1 else "o", **_look(i))
+            marker = "" if at is None and len(points) > 1 else "o"
+            axes.plot(steps, means, label=name, marker=marker, markersize=4, **_look(i))
             if points and len(seeds) > 1:
                 low, high = zip(*((mean - std, mean + std) for mean, std, _ in points), strict=True)
-                axes.fill_between(epochs, low, high, color=_look(i)["color"], alpha=0.15, linewidth=0)
+                axes.fill_between(steps, low, high, color=_look(i)["color"], alpha=0.15, linewidth=0)
         n = f", n = {counts.pop()} seeds" if len(counts) == 1 else " over n seeds"
         _finish(axes, xlabel, f"{ylabel}\nmean ± std{n}", whole=True)
     return files

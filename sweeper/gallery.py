@@ -1,4 +1,4 @@
-"""Which figures a study gets: its table, its search, its validation curves, and whatever its methods logged."""
+"""Which figures a study gets: its table, its search, its curves, what its methods logged, and what noise does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeper import figures
 from sweeper.arms import short_names
-from sweeper.bridge import direction
+from sweeper.bridge import direction, parse_condition
 from sweeper.report import Report
 
 Record = Mapping[str, Any]
@@ -46,6 +46,12 @@ def draw(
         made += figures.best_so_far(
             search, folder / "search", direction=direction(metric), ylabel=f"validation {metric}"
         )
+    for kind, levels, quantities in _noise(found):
+        for metric, series in quantities.items():
+            path = folder / f"{metric} by {kind}".replace("/", "-")
+            made += figures.curves(
+                series, path, ylabel=f"test {metric}", xlabel=f"level of {kind}", at=levels
+            )
     for name, logged in _logged(final, run_folder).items():
         made += figures.curves(logged, folder / name.replace("/", "-"), ylabel=name)
     return made
@@ -61,6 +67,38 @@ def _search(
             value = record["metrics"]["validation"][metric] if record["status"] == "done" else None
             own.append((len(own) + 1, value))
     return [(name, values) for name, values in found.items() if values]
+
+
+def _noise(found: Report) -> list[tuple[str, list[float], dict[str, Curves]]]:
+    """Return (kind of noise, its levels, {metric: curves over them}) of each kind that has three levels, 0 included."""
+    conditions = {r.axes["condition"]: parse_condition(r.axes["condition"]) for r in found.results}
+    kinds: dict[str, dict[float, str]] = {}
+    for label, condition in conditions.items():
+        if condition.level:
+            kind = label.replace(f"{condition.kind}-{condition.level:g}", condition.kind, 1)
+            kinds.setdefault(kind, {})[condition.level] = label
+    arms = [
+        r.axes | {"condition": ""} for r in found.results if r.axes["condition"] == next(iter(conditions))
+    ]
+    results = {(r.axes["condition"], tuple((r.axes | {"condition": ""}).items())): r for r in found.results}
+    drawn = []
+    for kind, levels in kinds.items():
+        order = sorted(levels.items() | ({(0.0, "clean")} if "clean" in conditions else set()))
+        if len(order) < 3:
+            continue
+        quantities: dict[str, Curves] = {metric: [] for metric in found.metrics}
+        for name, arm in zip(short_names(arms), arms, strict=True):
+            own = [results[label, tuple(arm.items())].values for _, label in order]
+            for metric, series in quantities.items():
+                seeds = {
+                    seed: [values[seed][metric] for values in own]
+                    for seed in own[0]
+                    if all(metric in values.get(seed, {}) for values in own)
+                }
+                if seeds:
+                    series.append((name, seeds))
+        drawn.append((kind, [level for level, _ in order], {m: s for m, s in quantities.items() if s}))
+    return drawn
 
 
 def _logged(
