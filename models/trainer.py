@@ -168,7 +168,7 @@ class _Run:
         method, progress = self.method, self.progress
         torch.manual_seed(stream_seed(self.seed, "torch", phase.name, progress.epoch))
         logged: defaultdict[str, list[float]] = defaultdict(list)
-        losses: dict[str, Tensor] = {}
+        losses: defaultdict[str, list[tuple[Tensor, int]]] = defaultdict(list)
         rows_seen = 0
         method.train()
         method.on_epoch_start(self._context(phase, logged))
@@ -183,8 +183,7 @@ class _Run:
                         break
                     self._step(objective, share, ctx)
                     for name, loss in objective.losses.items():
-                        part = loss.detach() * len(batch)
-                        losses[name] = losses[name] + part if name in losses else part
+                        losses[name].append((loss.detach(), len(batch)))
             rows_seen += len(batch)
             progress.step += 1
         means = self._mean_losses(losses, rows_seen)
@@ -239,8 +238,13 @@ class _Run:
                 own = part.tensor_split(world)[rank]
                 yield feed.batch(own), len(own) / len(part)
 
-    def _mean_losses(self, losses: dict[str, Tensor], rows: int) -> dict[str, float]:
-        means = {name: float(parallel.mean(value / rows, rows)) for name, value in losses.items()}
+    def _mean_losses(self, losses: dict[str, list[tuple[Tensor, int]]], rows: int) -> dict[str, float]:
+        means = {}
+        for name, parts in losses.items():
+            values, sizes = zip(*parts, strict=True)
+            values = torch.stack(values)
+            total = values @ torch.tensor(sizes, dtype=values.dtype, device=values.device)
+            means[name] = float(parallel.mean(total / rows, rows))
         for name, value in means.items():
             if not math.isfinite(value):
                 raise Diverged(f"{name} became {value} in epoch {len(self.progress.curve) + 1}")
@@ -254,8 +258,8 @@ class _Run:
             epoch=progress.epoch,
             epochs=phase.epochs,
             step=progress.step,
-            train=lambda: self.splits.train.batches(size),
-            held_out=lambda: self.splits.held_out.batches(size),
+            train=lambda condition="clean": self.splits.train.under(condition).batches(size),
+            held_out=lambda condition="clean": self.splits.held_out.under(condition).batches(size),
             log=lambda name, value: logged[name].append(float(value)),
             generator=lambda *purpose: torch_stream(seed, *purpose, *place),
             lr=self.optimizer.param_groups[0]["lr"],

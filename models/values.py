@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+VOID = -1  # the class of a pixel without label
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -30,7 +32,10 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a dataset is: its modalities by name, its task, its classes, the rows of each split, its citation."""
+    """What a dataset is: its modalities by name, its task, its classes, the rows of each split, its citation.
+
+    `n_classes` counts classes or labels, 1 in regression; `size` is the (H, W) of a target in segmentation.
+    """
 
     name: str
     modalities: dict[str, InputSpec]
@@ -38,19 +43,22 @@ class DataSpec:
     sizes: dict[str, int]
     cite: str
     task: str = "classification"
+    size: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a split: inputs {m: (B, ...)}, target (B,), index (B,) in the dataset, present {m: (B,) bool}.
+    """Rows of a split: inputs {m: (B, ...)}, target (B, ...), index (B,) in the dataset, present {m: (B,) bool}.
 
-    A modality that no row lacks has no entry in `present`.
+    The target is a class or a number (B,), labels (B, L) or the pixels' classes (B, H, W).
+    A modality that no row lacks has no entry in `present`. `condition` names the corruption the rows are under.
     """
 
     inputs: dict[str, Tensor]
     target: Tensor
     index: Tensor
     present: dict[str, Tensor] = field(default_factory=dict)
+    condition: str = "clean"
 
     def __len__(self) -> int:
         return len(self.index)
@@ -58,7 +66,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a forward pass gives: features {m: (B, D_m)}, fused (B, C), unimodal {m: (B, C)} read out on demand."""
+    """What a forward pass gives: features {m: (B, D_m)}, fused (B, C), unimodal {m: (B, C)} read out on demand.
+
+    In segmentation features are maps (B, D_m, h, w) and logits (B, C, H, W). `extra` is what a method says of
+    each row, (B, …) by name.
+    """
 
     features: dict[str, Tensor]
     fused: Tensor
@@ -111,16 +123,16 @@ class Context:
 
     There is no optimiser and no test data in it. `epoch` counts from 0 within the phase and `epochs` is the
     phase's length; `step` counts optimiser steps' batches over the whole run. `train` and `held_out` iterate
-    over batches in file order; `held_out` are the training rows that the method set aside (`held_out` on the
-    class) and never trains on.
+    over batches in file order, clean or under a condition that is named; `held_out` are the training rows that
+    the method set aside (`held_out` on the class) and never trains on.
     """
 
     phase: Phase
     epoch: int
     epochs: int
     step: int
-    train: Callable[[], Iterator[Batch]]
-    held_out: Callable[[], Iterator[Batch]]
+    train: Callable[..., Iterator[Batch]]
+    held_out: Callable[..., Iterator[Batch]]
     log: Callable[[str, float], None]
     generator: Callable[..., torch.Generator]
     lr: float

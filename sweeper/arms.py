@@ -28,10 +28,11 @@ def digest(value: object) -> str:
 
 
 def identity(payload: Payload) -> Payload:
-    """Return the payload without the paths in its dataset's options."""
+    """Return the payload without what changes no weight: the paths in its dataset's options, the test conditions."""
     named = payload["dataset"]
     paths = bridge.entry("dataset", named["name"]).locations
-    return {**payload, "dataset": {k: v for k, v in named.items() if k not in paths}} if paths else payload
+    own = {k: v for k, v in payload.items() if k != "conditions"}
+    return {**own, "dataset": {k: v for k, v in named.items() if k not in paths}} if paths else own
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,17 @@ class Run:
     def key(self) -> str:
         """The identity of the run: where its data lie does not count, their fingerprint does."""
         return digest(identity(self.payload))
+
+    @cached_property
+    def trunk(self) -> str | None:
+        """The identity of the training that the run shares with those that differ in what is fitted after it."""
+        after = self.arm.method.facts.get("after_training", ())
+        method = {k: v for k, v in self.payload["method"].items() if k not in after}
+        return digest(identity({**self.payload, "method": method})) if after else None
+
+    def covered(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a finished record holds every test condition of the run."""
+        return not bridge.uncovered(record, self.payload)
 
 
 @dataclass(frozen=True)
@@ -144,10 +156,14 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
         _, modal, modality = study.select.metric.partition("/")
         if modal:
             choose("modality", modality, modalities, f"select.metric {study.select.metric!r}")
+        task = bridge.task_of(name, rest, root=data_root)
+        for metric in (study.select.metric, *study.report.metrics):
+            bridge.check_metric(metric, task)
         data_entry = bridge.entry("dataset", name)
         for entry in study.methods:
             method = methods[choose("method", entry.name, methods)]
             method.check_modalities(modalities, name)
+            method.check_task(task, name)
             fuse = fusions if method.facts.get("fuses", True) else [None]
             for fusion, (more, suffix) in itertools.product(fuse, _each(method, modalities, entry)):
                 fixed, domains, published = _space(study, method, entry, train, more)

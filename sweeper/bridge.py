@@ -13,8 +13,11 @@ from typing import Any
 
 from models import settings
 from models.data import fingerprint, load_dataset, modalities
+from models.data import task as task_of
+from models.data.noise import check as check_condition
+from models.data.noise import parse as parse_condition
 from models.errors import Diverged, UserError, choose
-from models.metrics import direction
+from models.metrics import check_metric, direction
 from models.registry import KINDS, REQUIRED, Entry, Parameter, code_digest, describe, entries, entry
 
 __all__ = [
@@ -24,6 +27,8 @@ __all__ = [
     "Parameter",
     "UserError",
     "arguments",
+    "check_condition",
+    "check_metric",
     "choose",
     "code_digest",
     "describe",
@@ -34,7 +39,10 @@ __all__ = [
     "fingerprint",
     "load_dataset",
     "modalities",
+    "parse_condition",
     "settings",
+    "task_of",
+    "uncovered",
 ]
 
 SAVE_EVERY_SECONDS = 30.0
@@ -52,13 +60,16 @@ def execute(
     checkpoints: str = "best",
     device: str = "cpu",
     threads: int | None = None,
+    trunk: Path | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Carry out one run and return its result; whatever it raises becomes part of the result.
 
-    `folder` gets result.json (last, atomically), curve.json, predictions.npz and, by the policy `checkpoints`
-    (none | best | all), best.pt and checkpoint.pt; a checkpoint found there is resumed. With several ranks every
-    rank calls this and rank 0 writes. `threads` is how many torch uses, since they can change a sum's last digit.
+    `folder` gets result.json (last, atomically), curve.json, predictions.npz (one for each corruption too) and, by
+    the policy `checkpoints` (none | best | all), best.pt and checkpoint.pt. A checkpoint found there is resumed, a
+    finished run with its best.pt is only evaluated under the conditions it lacks. `trunk` is a checkpoint that
+    outlives the run, for those that differ only in what is fitted after training. With several ranks every rank
+    calls this and rank 0 writes. `threads` is how many torch uses, since they can change a sum's last digit.
     """
     import torch
 
@@ -71,7 +82,7 @@ def execute(
     result: dict[str, Any] = {"started": started, "host": os.uname().nodename}
     try:
         result |= _train(
-            payload, folder, data_root, cache, limits or {}, plugins, checkpoints, device, on_epoch
+            payload, folder, data_root, cache, limits or {}, plugins, checkpoints, device, trunk, on_epoch
         )
     except Diverged as error:
         result |= {"status": "diverged", "error": {"class": "diverged", "message": str(error)}}
@@ -80,7 +91,7 @@ def execute(
         result["trace"] = traceback.format_exc(limit=-12)
     if device != "cpu":
         torch.cuda.empty_cache()  # others may share the GPU while this process waits for its next run
-    result["seconds"] = time.time() - started
+    result["seconds"] = result.get("seconds", 0.0) + time.time() - started
     result["bytes"] = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
     result["memory_mb"] = _peak_memory_mb()
     if parallel.rank() == 0:
@@ -90,7 +101,7 @@ def execute(
 
 def arguments(order: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an order of the service says to `execute`."""
-    names = ("payload", "folder", "data_root", "cache", "limits", "plugins", "checkpoints")
+    names = ("payload", "folder", "data_root", "cache", "limits", "plugins", "checkpoints", "trunk")
     return {name: order[name] for name in names} | {"threads": max(1, int(order["cpus"]))}
 
 
@@ -111,63 +122,82 @@ def _train(
     plugins: tuple[str, ...],
     checkpoints: str,
     device: str,
+    trunk: Path | None,
     on_epoch: Callable[[dict[str, float]], None] | None,
 ) -> dict[str, Any]:
     import numpy as np
 
     from models import checkpoint, parallel
     from models.build import build_method
-    from models.data.feed import Feed
+    from models.conditions import columns, under
     from models.evaluation import all_scores, evaluate
     from models.trainer import splits_of, train
 
     dataset = _dataset(payload["dataset"], data_root, cache)
-    seed = payload["seed"]
+    seed, metric = payload["seed"], payload["metric"]
     method = build_method(
         dataset.spec, payload["encoders"], payload["fusion"], payload["method"], seed, plugins
     ).to(device)
-    splits = splits_of(dataset, method, seed, device)
-    resume = folder / "checkpoint.pt"
-    outcome = train(
-        method,
-        splits,
-        settings.Settings(**payload["train"]),
-        seed,
-        metric=payload["metric"],
-        limits={int(epoch): value for epoch, value in limits.items()},
-        resume=resume,
-        save_every=SAVE_EVERY_SECONDS,
-        on_epoch=on_epoch,
-    )
-    found = evaluate(method, splits.validation)
-    scores = {"validation": all_scores(method.task, found)}
-    if payload["stage"] == "final":
-        test = Feed(dataset, dataset.rows["test"], device, next(method.parameters()).dtype)
-        for condition in payload["conditions"]:
-            found = evaluate(method, test)
-            scores[f"test/{condition}"] = all_scores(method.task, found)
-    if parallel.rank() == 0:
-        write_json(folder / "curve.json", outcome.curve)
-        np.savez_compressed(
-            folder / "predictions.npz",
-            predicted=found.predicted.astype(np.float32),
-            target=found.target,
-            index=found.index,
-            **{f"unimodal_{m}": p.astype(np.float32) for m, p in found.unimodal.items()},
-            **{name.replace("/", "_"): value.astype(np.float32) for name, value in found.extra.items()},
+    result = finished(folder)
+    if result:
+        method.load_state_dict(checkpoint.load(folder / "best.pt", device))
+    predictions: dict[str, dict[str, np.ndarray]] = {}
+    if not result:
+        splits = splits_of(dataset, method, seed, device)
+        resume = trunk or folder / "checkpoint.pt"
+        outcome = train(
+            method,
+            splits,
+            settings.Settings(**payload["train"]),
+            seed,
+            metric=metric,
+            limits={int(epoch): value for epoch, value in limits.items()},
+            resume=resume,
+            save_every=SAVE_EVERY_SECONDS,
+            on_epoch=on_epoch,
         )
-        if checkpoints in ("best", "all"):
-            checkpoint.save(folder / "best.pt", method.state_dict())
-        if checkpoints != "all":
-            resume.unlink(missing_ok=True)
-    metric = payload["metric"]
-    return {
-        "status": "pruned" if outcome.stopped else "done",
-        "metrics": scores,
-        "curve": [epoch[f"validation/{metric}"] for epoch in outcome.curve],
-        "epochs": len(outcome.curve),
-        "best_epoch": outcome.best_epoch,
-    }
+        found = evaluate(method, splits.validation)
+        predictions["predictions"] = columns(found)
+        result = {
+            "status": "pruned" if outcome.stopped else "done",
+            "metrics": {"validation": all_scores(method.task, found)},
+            "curve": [epoch[f"validation/{metric}"] for epoch in outcome.curve],
+            "epochs": len(outcome.curve),
+            "best_epoch": outcome.best_epoch,
+        }
+        if parallel.rank() == 0:
+            write_json(folder / "curve.json", outcome.curve)
+            if checkpoints in ("best", "all"):
+                checkpoint.save(folder / "best.pt", method.state_dict())
+            if checkpoints != "all" and not trunk:
+                resume.unlink(missing_ok=True)
+    for condition in uncovered(result, payload):
+        name = "predictions" if condition == "clean" else f"predictions-{condition}"
+        result["metrics"][f"test/{condition}"], predictions[name] = under(
+            method, dataset, dataset.rows["test"], condition, device
+        )
+    if parallel.rank() == 0:
+        for name, kept in predictions.items():
+            np.savez_compressed(folder / f"{name}.npz", **kept)
+    return result
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """Return what a finished run found, without when and where, if its best weights are there to be used again."""
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if result["status"] != "done" or not (folder / "best.pt").exists():
+        return None
+    return {k: result[k] for k in ("status", "metrics", "curve", "epochs", "best_epoch", "seconds")}
+
+
+def uncovered(result: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:
+    """Return the conditions that a run should be tested under and a finished result of it does not hold."""
+    if result["status"] != "done":
+        return []
+    return [c for c in payload["conditions"] if f"test/{c}" not in result["metrics"]]
 
 
 def _dataset(named: Mapping[str, Any], data_root: Path | None, cache: Path | None) -> Any:  # noqa: ANN401 - models' Dataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,7 +85,7 @@ class Configuration:
         tests = [("final", f"test/{condition}") for condition in plan["conditions"]]
         for stage, split in [("search", "validation"), *tests]:
             done = [r for r in self.runs.values() if r["stage"] == stage and r["status"] == "done"]
-            done = [r for r in done if r["seed"] in plan[stage]["seeds"]]
+            done = [r for r in done if r["seed"] in plan[stage]["seeds"] and split in r["metrics"]]
             for metric in _headlines(plan, done, split):
                 values = [r["metrics"][split].get(metric, math.nan) for r in done]
                 values = [value for value in values if math.isfinite(value)]
@@ -104,10 +105,11 @@ class Configuration:
 def title(split: str, metric: str) -> str:
     """Return the name of a result: `accuracy.left` on validation, `test.accuracy.left`, `test.gaussian-5.accuracy`.
 
-    Results have dots and curves slashes, because MLflow's charts make a section of whatever stands before a slash.
+    Results have dots and curves slashes, because MLflow's charts make a section of whatever stands before a slash;
+    what MLflow does not take in a name becomes an underscore.
     """
     place = {"validation": "", "test/clean": "test."}.get(split, f"{split}.")
-    return (place + metric).replace("/", ".")
+    return re.sub(r"[^\w. :-]", "_", (place + metric).replace("/", "."))
 
 
 def points_of(record: Record, curve: Sequence[Mapping[str, float]]) -> list[Point]:
@@ -233,7 +235,8 @@ def _headlines(plan: Record, done: Sequence[Record], split: str) -> list[str]:
     """Return the metrics worth a column: the table's, by default the selection metric, its modalities, the gap."""
     metric = plan["select"]["metric"].split("/")[0]
     measured = dict.fromkeys(name for r in done for name in r["metrics"][split])
-    usual = [metric, *(name for name in measured if name.startswith(f"{metric}/") or name == "gap")]
+    own = [name for name in measured if name.startswith(f"{metric}/") and ":" not in name]
+    usual = [metric, *own, *(["gap"] if "gap" in measured else [])]
     return list(dict.fromkeys([plan["select"]["metric"], *(plan["layout"]["metrics"] or usual)]))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper import proposals, space
-from sweeper.arms import Arm, Run
+from sweeper.arms import Arm, Run, short_names
 from sweeper.racing import runs_planned
 from sweeper.study import Study
 
@@ -43,14 +43,18 @@ def plan(
         search = study.search
         size = proposals.size(search.sampler, search.configurations, arm.space, arm.fixed, arm.defaults())
         stages = [("search", search.seeds)] * (size > 1) + [("final", study.final.seeds)]
-        keys = {
-            Run(arm, k, dict(values), stage, seed).key
+        runs_of = {
+            (run := Run(arm, k, dict(values), stage, seed)).key: run
             for k, values in known.items()
             if k < size
             for stage, seeds in stages
             for seed in seeds
         }
-        own = [r for key in keys if (r := runs.get(key)) and r["status"] in ("done", "pruned", "diverged")]
+        own = [
+            r
+            for key, run in runs_of.items()
+            if (r := runs.get(key)) and r["status"] in ("done", "pruned", "diverged") and run.covered(r)
+        ]
         planned = runs_planned(search.racing, size, len(search.seeds), len(study.final.seeds))
         found.append(ArmPlan(arm, known, size, planned, len(own), _mean(own, "seconds"), _mean(own, "bytes")))
     return found
@@ -64,8 +68,8 @@ def describe(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
         f"study {study.study}: {len(plans)} arms, up to {total} runs, {done} done;"
         f" tuning seeds {search.seeds}, report seeds {study.final.seeds}, {search.sampler}, racing {search.racing}"
     )
-    for p in plans:
-        yield f"{p.arm.name}: {p.size} configurations, up to {p.planned} runs, {p.done} done"
+    for name, p in zip(short_names([p.arm.axes for p in plans]), plans, strict=True):
+        yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done"
         for k in sorted(p.known)[:SHOWN]:
             origin = "the published defaults" if k == 0 else "proposed"
             yield f"  #{k} {origin}: {_values({**p.arm.fixed, **p.known[k]})}"

@@ -39,7 +39,8 @@ class Planner:
     ) -> None:
         self.study = study
         self.records = dict(records)
-        self.taken: set[str] = set()
+        self.taken: dict[str, Run] = {}
+        self.trained: set[str] = set()
         self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note) for arm in arms]
         self.turn = 0
 
@@ -56,9 +57,18 @@ class Planner:
     def settle(self, key: str, record: Record) -> None:
         """Enter the record of a run that was taken."""
         self.records[key] = record
-        self.taken.discard(key)
+        run = self.taken.pop(key, None)
+        if run and run.trunk:
+            self.trained.add(run.trunk)
         for race in self.races:
             race.settle(key)
+
+    def ready(self, run: Run) -> bool:
+        """Whether a run need not wait for another that does the same training now."""
+        return not run.trunk or run.trunk in self.trained or run.trunk not in self._training()
+
+    def _training(self) -> set[str | None]:
+        return {run.trunk for run in self.taken.values()}
 
     @property
     def finished(self) -> bool:
@@ -106,12 +116,16 @@ class Race:
                 self.stopped = f"the same error {SAME_ERROR_STOPS} times: {error}"
                 self.queue.clear()
             if self.queue:
-                run = self.queue.popleft()
+                place = next((i for i, run in enumerate(self.queue) if self.planner.ready(run)), None)
+                if place is None:
+                    return None
+                run = self.queue[place]
+                del self.queue[place]
                 self.runs[run.configuration, run.stage, run.seed] = run
                 if self.record(run) is None:
                     self.open.append(run)
                     if run.key not in self.planner.taken:  # else another arm or configuration runs it already
-                        self.planner.taken.add(run.key)
+                        self.planner.taken[run.key] = run
                         return run
             elif not self._advance():
                 return None
@@ -126,10 +140,11 @@ class Race:
     def record(self, run: Run) -> Record | None:
         """Return the run's record as its own limits show it, None if there is none that goes far enough.
 
-        Other arms, configurations and studies share runs, and may have ended them earlier or not at all.
+        Other arms, configurations and studies share runs, and may have ended them earlier or not at all, or
+        tested them under other conditions.
         """
         record = self.planner.records.get(run.key)
-        if record is None:
+        if record is None or not run.covered(record):
             return None
         limits = {int(epoch): self.sign * limit for epoch, limit in run.limits.items()}
         epoch = ended_at([self.sign * value for value in record.get("curve", [])], limits)

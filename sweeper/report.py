@@ -19,7 +19,7 @@ from sweeper.tables import Result
 
 Record = Mapping[str, Any]
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
-DIAGNOSTICS = ("gap", "modality_distance")
+DIAGNOSTICS = ("gap", "modality_distance", "weight", "coverage")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _default_metrics(plan: Record, results: Iterable[Result]) -> list[str]:
     """Return the selection metric, the same for each modality, and the gap between modalities."""
     metric = plan["select"]["metric"].split("/")[0]
     measured = dict.fromkeys(name for r in results for values in r.values.values() for name in values)
-    own = [name for name in measured if name.startswith(f"{metric}/")]
+    own = [name for name in measured if name.startswith(f"{metric}/") and ":" not in name]
     return [metric, *own, *(["gap"] if "gap" in measured else [])]
 
 

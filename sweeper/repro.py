@@ -40,7 +40,9 @@ def again(record: Mapping[str, Any], storage: Storage, data_root: Path | None) -
             f"run {record['key']} has no run.json in {storage.run(record['key'])}; only its record is left"
         )
     order["data_root"] = data_root or (Path(order["data_root"]) if order["data_root"] else None)
-    order |= {"cache": Path(order["cache"]), "plugins": tuple(order["plugins"])}
+    order |= {"cache": Path(order["cache"]), "plugins": tuple(order["plugins"]), "trunk": None}
+    tested = [split.removeprefix("test/") for split in record.get("metrics", {}) if split.startswith("test/")]
+    order["payload"]["conditions"] = tested  # which several studies may have asked for
     name = f"{record['axes']['method']} #{record['configuration']}"
     said = [f"run {record['key']}: {name}, {record['stage']} seed {record['seed']}", *_changes(order)]
     # workers on other nodes write into this folder too

@@ -214,13 +214,13 @@ class Session:
 def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
     """Return the result of a run that a worker finished after its driver had died, if it is one that counts."""
     result = storage.result(run.key)
-    return result if result and result["status"] in ("done", "diverged") else None
+    return result if result and result["status"] in ("done", "diverged") and run.covered(result) else None
 
 
 def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool) -> None:
     """Check the data while Ray starts, if there is work for its workers; raise UserError if either cannot be used."""
     with ThreadPoolExecutor(1) as beside:
-        checks = beside.submit(check_data, unfolded, place)
+        checks = beside.submit(check_data, study, unfolded, place)
         if not workers:
             checks.result()
             return
@@ -235,11 +235,13 @@ def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool
             raise
 
 
-def check_data(unfolded: list[Arm], place: Place) -> None:
-    """Load every dataset once, so that missing or broken data end the command before anything is written."""
+def check_data(study: Study, unfolded: list[Arm], place: Place) -> None:
+    """Load every dataset once, so that missing or unfit data end the command before anything is written."""
     for named in {repr(arm.dataset): arm.dataset for arm in unfolded}.values():
         options = {k: v for k, v in named.items() if k not in ("name", "fingerprint")}
-        bridge.load_dataset(named["name"], options, root=place.data_root, cache=place.storage.cache)
+        found = bridge.load_dataset(named["name"], options, root=place.data_root, cache=place.storage.cache)
+        for condition in study.conditions:
+            bridge.check_condition(bridge.parse_condition(condition), found.spec)
 
 
 def announcement(study: Study, unfolded: list[Arm], origin: Mapping[str, str]) -> dict[str, Any]:
@@ -290,6 +292,7 @@ def as_order(study: Study, run: Run, place: Place) -> dict[str, Any]:
         "limits": run.limits,
         "plugins": tuple(study.plugins),
         "checkpoints": study.checkpoints,
+        "trunk": place.storage.trunk(run.trunk) if run.trunk else None,
         **study.resources.model_dump(),
     }
 

@@ -1,7 +1,8 @@
 """Where a study's output lies: one folder shared by all studies, so that finished runs are shared too.
 
 ledger.jsonl            the truth
-runs/<key>/             run.json, result.json, curve.json, predictions.npz, best.pt of one run
+runs/<key>/             run.json, result.json, curve.json, predictions*.npz, best.pt of one run
+trunks/<hash>.pt        trained weights that runs share which differ only in what is fitted after training
 studies/<name>/         study.yaml, tables and figures of one study
 mlflow.db, mlartifacts/ the embedded tracking store
 cache/                  features computed once from raw data
@@ -38,6 +39,10 @@ class Storage:
     def run(self, key: str) -> Path:
         """The folder of one run."""
         return self.root / "runs" / key
+
+    def trunk(self, name: str) -> Path:
+        """The checkpoint of a training that several runs share."""
+        return self.root / "trunks" / f"{name}.pt"
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables and figures."""

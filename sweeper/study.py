@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sweeper import space, yamls
-from sweeper.bridge import UserError, choose, direction
+from sweeper.bridge import UserError, choose, direction, parse_condition
 
 STUDIES = space.HOME / "studies"
 AXES = ("dataset", "encoders", "fusion", "method", "condition", "metric")
@@ -43,10 +43,18 @@ def _axis(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
     return choose("axis", value, AXES)
 
 
+def _condition(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
+    return parse_condition(value).label
+
+
 Distinct = BeforeValidator(_distinct)
 Named = Annotated[dict[str, Any], BeforeValidator(_named)]
 Several = Annotated[list[Named], BeforeValidator(_several), Field(min_length=1)]
 Seeds = Annotated[list[int], Distinct, Field(min_length=1)]
+Condition = Annotated[str, BeforeValidator(_condition)]
+Conditions = Annotated[
+    list[Condition], BeforeValidator(_several), AfterValidator(_distinct), Field(min_length=1)
+]
 Axes = Annotated[list[Annotated[str, BeforeValidator(_axis)]], Distinct]
 
 
@@ -119,7 +127,7 @@ class Study(Strict):
     final: Final = Final()
     train: dict[str, Any] = {}
     space: dict[str, Any] = {}
-    conditions: Annotated[list[Literal["clean"]], Distinct, Field(min_length=1)] = ["clean"]
+    conditions: Conditions = ["clean"]
     select: Select = Select()
     resources: Resources = Resources()
     checkpoints: Literal["none", "best", "all"] = "best"

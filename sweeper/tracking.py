@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Values = Mapping[str, Any]
 
 NOTHING: Values = {}
-ARTIFACTS = ("run.json", "curve.json", "predictions.npz", "best.pt")
+ARTIFACTS = ("run.json", "curve.json", "predictions*.npz", "best.pt")
 CLOSE_SECONDS = 60.0
 PAUSE_SECONDS = (0.5, 0.0002)  # between passes, and more per record, so that passes over many cost no more
 KEEP_SECONDS = 300.0  # between uploads of the ledger
@@ -190,9 +190,8 @@ class Mirror:
         curve = json.loads(path.read_text()) if (path := folder / "curve.json").exists() else []
         child = self._create(record["started"], tags)
         self._log(child, record["parameters"], outline.points_of(record, curve))
-        for name in ARTIFACTS:
-            if (folder / name).exists():
-                self.client.log_artifact(child.id, str(folder / name))
+        for path in sorted(path for name in ARTIFACTS for path in folder.glob(name)):
+            self.client.log_artifact(child.id, str(path))
         if "trace" in record:
             self.client.log_text(child.id, record["trace"], "traceback.txt")
         self._end(child, STATUS[record["status"]], record["started"] + record["seconds"])

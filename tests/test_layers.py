@@ -25,7 +25,7 @@ FLOORS = [
     {"method"},
     {"methods"},
     {"evaluation", "build"},
-    {"trainer"},
+    {"trainer", "conditions"},
 ]
 
 

@@ -1,4 +1,4 @@
-"""From a dataset's rows to batches of tensors."""
+"""From a dataset's rows, clean or corrupted, to batches of tensors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 from models.data.dataset import Dataset
+from models.data.noise import CLEAN, Condition, corrupted, parse
 from models.values import Batch
 
 IN_MEMORY_BYTES = 2**30
 
 
 class Feed:
-    """The rows of one split as batches on `device`; kept there whole if they fit in IN_MEMORY_BYTES as float32."""
+    """The rows of one split as batches on `device`; kept there whole if they fit in IN_MEMORY_BYTES as float32.
+
+    Under a condition the inputs are corrupted by its draw number `repeat`; `hits` {m: (N,) bool} says which rows.
+    """
 
     def __init__(
         self,
@@ -23,13 +27,24 @@ class Feed:
         rows: np.ndarray,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        condition: Condition = CLEAN,
+        repeat: int = 0,
     ) -> None:
-        self.dataset, self.rows, self.device, self.dtype = dataset, rows, device, dtype
+        self.clean, self.condition, self.label = dataset, condition, condition.label
+        self.dataset, self.hits = corrupted(dataset, condition, repeat, rows)
+        self.rows, self.device, self.dtype = rows, device, dtype
         size = 4 * len(rows) * sum(int(np.prod(a.shape[1:])) for a in dataset.inputs.values())
         self._whole = self._read(np.arange(len(rows))) if size <= IN_MEMORY_BYTES else None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def under(self, condition: str) -> Feed:
+        """Return the same rows under a condition, as they are if it is the one they are under already."""
+        wanted = parse(condition)
+        if wanted == self.condition:
+            return self
+        return Feed(self.clean, self.rows, self.device, self.dtype, wanted)
 
     def batch(self, positions: Tensor) -> Batch:
         """Return the rows at `positions` (B,) of this split."""
@@ -41,6 +56,7 @@ class Feed:
             whole.target[positions],
             whole.index[positions],
             {m: p[positions] for m, p in whole.present.items()},
+            self.label,
         )
 
     def batches(self, size: int) -> Iterator[Batch]:
@@ -61,4 +77,5 @@ class Feed:
             torch.as_tensor(data.target[rows], **place),
             torch.as_tensor(rows, **place),
             {m: torch.as_tensor(p[rows], **place) for m, p in data.present.items()},
+            self.label,
         )

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from models import parallel
-from models.errors import UserError
+from models.data.noise import parse
+from models.errors import UserError, choose
 from models.evidence import Rows, collect, emc, fuse, mean_weights, normalized, present_in, trust
 from models.method import Method
 from models.net import Net
 from models.regressors import Regressor
 from models.tasks import Task
 from models.values import Batch, Context, Output
+
+PUBLISHED_NOISE = ("gaussian-5", "gaussian-10")
 
 
 class Rw(Method):
@@ -32,13 +35,17 @@ class Rw(Method):
     that the choice of hyper-parameters by it stays honest. `least` bounds R from below, since a regressor can
     be negative (None: no bound, as in the code). `q_right` and `q_wrong` are stage 1's, see eruw.
 
+    `match` says under which test conditions (data/noise.py) those rows are seen: clean; pooled, clean and under
+    every one of `noise` together; matched, one regressor for each of them, of which that of the batch's own
+    condition weighs, as the authors refit for each level of test noise. `noise` None are their two levels,
+    gaussian-5 and gaussian-10. Matched knows at test time what pooled does not; clean has never seen noise, and
+    on digits3 weighs noisy rows worse than eruw does.
+
     Source: Ge and Chen, two-stage dynamic fusion, INFORMS Journal on Computing (10.1287/ijoc.2023.0448), with
     the released code's settings. The default emlp is the best in 9 of 12 cells of table F.1; table F.3's RW is
     rf. Deviations: a row's absent modalities weigh 0 and are not fitted to; SVR takes `svr_rows` rows at most.
-    The authors refit the regressor for each level of test noise, on rows with that noise: `regress` does so
-    when given such rows, but training alone uses clean ones, and on digits3 a regressor that has seen no noise
-    weighs noisy rows worse than eruw does. Refuses one modality. Raises UserError for shares, q or bounds out
-    of range, or no row to fit to.
+    Refuses one modality. Raises UserError for shares, q or bounds out of range, no row to fit to, and a batch
+    under a condition that matched was not fitted to.
 
     Logs `weight/<modality>`, those of stage 1. Output.extra, by row (B,): `weight/<modality>`,
     `uncertainty/<modality>` (1 - R after stage 2), `uncertainty`, the ratio score of the fused logits.
@@ -50,6 +57,8 @@ class Rw(Method):
         "regressor",
         "fit_rows",
         "order",
+        "match",
+        "noise",
         "least",
         "emlp_width",
         "emlp_dropout",
@@ -69,6 +78,8 @@ class Rw(Method):
         fit_rows: Literal["both", "held_out", "train"] = "both",
         held_out_fraction: float = 0.1,
         order: Literal["published", "sorted", "raw"] = "published",
+        match: Literal["clean", "pooled", "matched"] = "clean",
+        noise: list[str] | None = None,
         least: float | None = 1e-3,
         emlp_width: int = 128,
         emlp_dropout: float = 0.3,
@@ -99,7 +110,12 @@ class Rw(Method):
             "svr": {"c": svr_c, "rows": svr_rows},
         }[regressor]
         ordered = {"published": None, "sorted": True, "raw": False}[order]
-        self.regressor = Regressor(regressor, ordered=ordered, **options)
+        noisy = [] if match == "clean" else PUBLISHED_NOISE if noise is None else noise
+        self.match, self.conditions = match, ["clean", *(parse(name).label for name in noisy)]
+        count = len(self.conditions) if match == "matched" else 1
+        self.regressors = nn.ModuleList(
+            Regressor(regressor, ordered=ordered, **options) for _ in range(count)
+        )
         self.fit_rows, self.held_out, self.least = fit_rows, held_out_fraction, least
         self.q = {"right": q_right, "wrong": q_wrong}
         self.heads = nn.ModuleDict({m: nn.Linear(e.dim, task.n_outputs) for m, e in net.encoders.items()})
@@ -109,8 +125,8 @@ class Rw(Method):
         features = {m: self.net.encode(m, batch) for m in self.net.encoders}
         logits = self.read_out(features)
         stacked, present = torch.stack(list(logits.values())), present_in(batch, logits)
-        if self.regressor.state:
-            right = self.regressor(stacked).where(present, 0.0)
+        if self.regressors[0].state:
+            right = self._regressor(batch.condition)(stacked).where(present, 0.0)
             fused, extra = fuse(logits, 1 - right, normalized(right, present, self.least))
         else:
             fused, extra = fuse(logits, *trust(stacked, present))
@@ -128,13 +144,21 @@ class Rw(Method):
         return emc(output.unimodal, output.fused, batch.target, present, **self.q)
 
     def on_phase_end(self, ctx: Context) -> None:
-        """Fit the regressor; every rank computes it from the same rows."""
+        """Fit the regressors; every rank computes them from the same rows."""
         sources = {"both": (ctx.train, ctx.held_out), "train": (ctx.train,), "held_out": (ctx.held_out,)}
-        batches = chain.from_iterable(source() for source in sources[self.fit_rows])
-        self.regress(batches, ctx.generator("regressor"))
+        seen = [[c] for c in self.conditions] if self.match == "matched" else [self.conditions]
+        for regressor, conditions in zip(self.regressors, seen, strict=True):
+            rows = (source(condition) for condition in conditions for source in sources[self.fit_rows])
+            self._regress(regressor, chain.from_iterable(rows), ctx.generator("regressor"))
 
-    def regress(self, batches: Iterable[Batch], generator: torch.Generator) -> None:
-        """Fit the regressor anew to stage 1's logits on `batches`, which may be noisy or of several noise levels."""
+    def _regressor(self, condition: str) -> Regressor:
+        if self.match != "matched":
+            return self.regressors[0]
+        choose("condition", condition, self.conditions, "method 'rw', whose regressors are matched to noise")
+        return self.regressors[self.conditions.index(condition)]
+
+    def _regress(self, regressor: Regressor, batches: Iterable[Batch], generator: torch.Generator) -> None:
+        """Fit a regressor to stage 1's logits on `batches`."""
         training = self.training
         self.eval()
         with parallel.replicated():
@@ -142,7 +166,7 @@ class Rw(Method):
         self.train(training)
         # equal on all ranks but for rounding, which a tree's threshold would magnify
         logits = parallel.mean(rows.logits, 1)
-        self.regressor.fit(Rows(logits, rows.target, rows.present), generator)
+        regressor.fit(Rows(logits, rows.target, rows.present), generator)
 
     def _logits(self, batch: Batch) -> dict[str, Tensor]:
         """Return each modality's logits by name in alphabetical order, so that the dataset's does not matter."""

@@ -172,7 +172,7 @@ def test_rw_weighs_by_regressed_correctness(regressor):
     method, batch = trained("rw", data, regressor=regressor), batch_of(data)
     output = method(batch)
     logits = torch.stack(list(logits_of(method, batch).values()))
-    right = method.regressor(logits)
+    right = method.regressors[0](logits)
     weights = right.clamp_min(1e-3) / right.clamp_min(1e-3).sum(0)
     assert torch.allclose(output.fused, (weights.unsqueeze(-1) * logits).sum(0), atol=1e-6)
     for m, w, r in zip(logits_of(method, batch), weights, right, strict=True):
@@ -202,7 +202,7 @@ def test_reordering_modalities_permutes_the_regressed_weights(regressor):
 def test_rw_fits_to_the_rows_it_is_told():
     data = synthetic()
     found = {
-        rows: trained("rw", data, regressor="lr", fit_rows=rows).regressor.state
+        rows: trained("rw", data, regressor="lr", fit_rows=rows).regressors[0].state
         for rows in ("both", "held_out", "train")
     }
     method = trained("rw", data, regressor="lr", fit_rows="held_out")
@@ -211,26 +211,45 @@ def test_rw_fits_to_the_rows_it_is_told():
     sources = {"held_out": (splits.held_out,), "train": (splits.train,)}
     sources["both"] = sources["train"] + sources["held_out"]
     for name, feeds in sources.items():
-        method.regress((batch for feed in feeds for batch in feed.batches(32)), torch_stream(0))
-        for key, value in method.regressor.state.items():
+        regressor = method.regressors[0]
+        method._regress(regressor, (batch for feed in feeds for batch in feed.batches(32)), torch_stream(0))
+        for key, value in regressor.state.items():
             assert torch.allclose(value, found[name][key]), (name, key)
     assert not torch.allclose(found["train"]["weight"], found["held_out"]["weight"])
 
 
-def test_rw_can_be_fitted_anew_to_noisy_rows():
-    """What matching the test's noise needs: the same stage 1, a regressor of rows at that level."""
+NOISE = ["feature-10", "feature-40"]
+
+
+def test_rw_weighs_by_the_regressor_of_the_condition_it_is_tested_under():
     data = synthetic()
-    method = trained("rw", data)
-    before = {k: v.clone() for k, v in method.state_dict().items()}
-    noisy = [
-        dataclasses.replace(b, inputs={**b.inputs, "m1": torch.randn_like(b.inputs["m1"])})
-        for b in splits_of(data, method, 0).train.batches(32)
-    ]
-    clean = method(noisy[0]).extra["weight/m1"].mean()
-    method.regress(noisy, torch_stream(0))
-    assert method(noisy[0]).extra["weight/m1"].mean() < clean
-    for name, value in method.state_dict().items():
-        assert torch.equal(value, before[name]) != name.startswith("regressor."), name
+    clean, matched = trained("rw", data), trained("rw", data, match="matched", noise=NOISE)
+    assert matched.conditions == ["clean", *NOISE]
+    batch = batch_of(data)
+    assert torch.equal(matched(batch).extra["weight/m1"], clean(batch).extra["weight/m1"])
+    weights = [matched(dataclasses.replace(batch, condition=c)).extra["uncertainty/m1"] for c in NOISE]
+    assert weights[0].mean() < weights[1].mean()  # the same logits are trusted less where rows are noisier
+    with pytest.raises(UserError, match=r"unknown condition .salt-5. in method .rw..*clean, feature-10"):
+        matched(dataclasses.replace(batch, condition="salt-5"))
+
+
+def test_rw_pools_the_rows_of_all_conditions():
+    data = synthetic()
+    method = trained("rw", data, regressor="lr", match="pooled", noise=NOISE, fit_rows="train")
+    train = splits_of(data, method, 0).train
+    rows = [batch for name in ("clean", *NOISE) for batch in train.under(name).batches(32)]
+    assert {batch.condition for batch in rows} == {"clean", *NOISE}
+    found = method.regressors[0].state
+    method._regress(method.regressors[0], rows, torch_stream(0))
+    for key, value in method.regressors[0].state.items():
+        assert torch.allclose(value, found[key]), key
+
+
+def test_rw_matched_to_no_noise_is_rw():
+    data = synthetic()
+    clean, matched = trained("rw", data), trained("rw", data, match="matched", noise=[])
+    for name, value in clean.state_dict().items():
+        assert torch.equal(matched.state_dict()[name], value), name
 
 
 def test_regressors_share_the_stage_one_of_one_checkpoint(tmp_path):
@@ -261,6 +280,8 @@ def test_what_stage_one_does_not_read_is_declared(name):
         "regressor": "svr",
         "fit_rows": "train",
         "order": "raw",
+        "match": "pooled",
+        "noise": ["feature-10"],
         "least": None,
         "emlp_width": 8,
         "emlp_dropout": 0.0,
@@ -272,7 +293,7 @@ def test_what_stage_one_does_not_read_is_declared(name):
     }
     method = trained(name, data, **{key: other[key] for key in declared})
     for key, value in expected.state_dict().items():
-        if not key.startswith("regressor."):
+        if not key.startswith("regressors."):
             assert torch.equal(method.state_dict()[key], value), key
 
 

@@ -120,7 +120,7 @@ GOOD = {
         ({"x_b": np.full((12, 2), np.nan)}, "NaN"),
         ({"x_b": np.full((12, 2), np.inf)}, "infinity"),
         ({"y": np.tile([-1, 1, 2], 4)}, "labels reach from -1"),
-        ({"y": np.tile([0.5, 1, 2], 4)}, "whole number"),
+        ({"y": np.tile([0.5, 1, 2], 4)}, "unknown metric 'accuracy' in regression; "),
         ({"y": np.repeat([0, 1, 2], [3, 3, 6])}, "class 2"),
         ({"split": np.repeat(["train", "dev", "test"], [6, 3, 3])}, "'dev'"),
         ({"x_b": np.full((12, 2), "word")}, "plain numbers"),

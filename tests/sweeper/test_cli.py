@@ -73,13 +73,13 @@ def test_a_plan_lists_arms_configurations_runs_and_writes_nothing(said, study_fi
     assert lines[0] == (
         "study tiny: 2 arms, up to 14 runs, 0 done; tuning seeds [0, 1], report seeds [100, 101], tpe, racing halving"
     )
-    assert lines[1] == "synthetic/default/concat/joint: 3 configurations, up to 7 runs, 0 done"
+    assert lines[1] == "joint: 3 configurations, up to 7 runs, 0 done"
     assert lines[2] == (
         "  #0 the published defaults: train.epochs 2, train.lr 0.01, train.weight_decay 0.0001, train.batch_size 64"
     )
     assert lines[3].startswith("  and 2 more from: train.lr 0.001…0.3 log, train.weight_decay 1e-06…0.01 log")
     assert "train.batch_size 32|64|128" in lines[3]
-    assert lines[4] == "synthetic/default/concat/ogm: 3 configurations, up to 7 runs, 0 done"
+    assert lines[4] == "ogm: 3 configurations, up to 7 runs, 0 done"
     assert "ge False" in lines[5]
     assert lines[-1] == "time and disk: unknown until a first run is recorded"
     assert not (tmp_path / "store").exists()

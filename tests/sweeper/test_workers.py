@@ -183,7 +183,9 @@ def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(bridge, "execute", lambda **given: seen.append(given["device"]) or {})
     order = {
-        **dict.fromkeys(("payload", "folder", "data_root", "cache", "limits", "plugins", "checkpoints")),
+        **dict.fromkeys(
+            ("payload", "folder", "data_root", "cache", "limits", "plugins", "checkpoints", "trunk")
+        ),
         "cpus": 1.0,
         "workers": 1,
     }
