@@ -44,6 +44,10 @@ DIRECTIONS: dict[str, Literal["max", "min"]] = {
     "modality_distance": "max",
     "weight": "max",
 }
+# what is a share of rows, pixels or classes, and shown in percent
+SHARES = frozenset(DIRECTIONS) - {
+    *("loss", "gap", "mae", "corr", "correlation", "ece", "aurc", "modality_distance", "weight"),
+}
 OF_EVERY_TASK = ("loss", "gap", "modality_distance", "weight")
 OF_TASK: dict[str, tuple[str, ...]] = {
     "classification": (
@@ -66,6 +70,11 @@ def direction(name: str) -> Literal["max", "min"]:
     Raises UserError for an unknown metric.
     """
     return DIRECTIONS[choose("metric", name.partition("/")[0], DIRECTIONS)]
+
+
+def is_share(name: str) -> bool:
+    """Return whether metric `name`, which may carry a modality after a slash, is a share, from 0 to 1."""
+    return name.partition("/")[0] in SHARES
 
 
 def check_metric(name: str, task: str) -> None:

@@ -289,9 +289,10 @@ class _Run:
 def _optimizer(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:
     common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=settings.momentum, **common)
+        # all parameters in one call; torch's fused SGD fails where some have had no gradient yet
+        return torch.optim.SGD(groups, momentum=settings.momentum, foreach=True, **common)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, **common)
+    return kind(groups, fused=True, **common)
 
 
 def _scheduler(optimizer: torch.optim.Optimizer, kind: str, epochs: int) -> LRScheduler:

@@ -17,7 +17,7 @@ from models.data import task as task_of
 from models.data.noise import check as check_condition
 from models.data.noise import parse as parse_condition
 from models.errors import Diverged, UserError, choose
-from models.metrics import check_metric, direction
+from models.metrics import check_metric, direction, is_share
 from models.registry import KINDS, REQUIRED, Entry, Parameter, code_digest, describe, entries, entry
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "entry",
     "execute",
     "fingerprint",
+    "is_share",
     "load_dataset",
     "modalities",
     "parse_condition",

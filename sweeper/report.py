@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import formats, tables
-from sweeper.bridge import choose, direction
+from sweeper.bridge import choose, direction, is_share
 from sweeper.tables import Result
 
 Record = Mapping[str, Any]
@@ -32,6 +32,7 @@ class Report:
     metrics: list[str]
     order: dict[str, list[str]]
     caption: list[str]
+    headline: str
 
     @property
     def complete(self) -> bool:
@@ -42,7 +43,14 @@ class Report:
         """Return the table."""
         directions = {m: None if m.split("/")[0] in DIAGNOSTICS else direction(m) for m in self.metrics}
         return tables.pivot(
-            self.results, self.rows, self.columns, self.metrics, directions, order=self.order, partial=partial
+            self.results,
+            self.rows,
+            self.columns,
+            self.metrics,
+            directions,
+            order=self.order,
+            partial=partial,
+            percent=[m for m in self.metrics if is_share(self.headline if m == "gap" else m)],
         )
 
     def text(self, format: str = "md", *, partial: bool = False) -> str:
@@ -86,6 +94,7 @@ def build(
         list(metrics) or layout["metrics"] or _default_metrics(plan, results),
         order,
         _caption(plan, records, selected, chosen, runs),
+        plan["select"]["metric"],
     )
 
 

@@ -20,7 +20,6 @@ from sweeper.statistics import mean_std, paired_p
 
 NOTHING = "—"
 PROBLEM = ("dataset", "condition", "metric")  # cells that differ in one of these are never compared
-SHARES = {"accuracy", "acc", "f1", "precision", "recall", "map", "auc", "gap"}  # shown times 100
 ALPHA = 0.05
 
 Labels = tuple[str, ...]
@@ -95,24 +94,21 @@ def pivot(
     *,
     order: Mapping[str, Sequence[str]] | None = None,
     partial: bool = False,
-    percent: Collection[str] | None = None,
+    percent: Collection[str] = (),
 ) -> Table:
     """Arrange results by the axes in `rows` and `columns`, one of which may be "metric".
 
     `directions` says "max", "min" or None (not ranked) per metric. `order` lists labels of an axis in order;
     those that it leaves out follow in natural order, so the order of `results` never matters. `partial` shows
-    the mean of incomplete cells beside their n, unranked. `percent` names the metrics shown times 100
-    (default: those with a word of SHARES in their name). Methods are compared within a column, or within a
-    row if "method" stands in `columns`. Raises UserError for no results, an unknown or repeated axis, an
-    unknown metric or direction, and two results in one cell.
+    the mean of incomplete cells beside their n, unranked. `percent` names the metrics shown times 100.
+    Methods are compared within a column, or within a row if "method" stands in `columns`. Raises UserError for
+    no results, an unknown or repeated axis, an unknown metric or direction, and two results in one cell.
     """
     if not results:
         raise UserError("there is no result to tabulate; a table needs at least one planned arm")
     if "metric" not in (*rows, *columns) and (len(metrics) > 1 or not columns):
         columns = (*columns, "metric")
     _check(results, (*rows, *columns), metrics, directions)
-    if percent is None:
-        percent = [metric for metric in metrics if SHARES & set(re.split(r"[^a-z0-9]+", metric.lower()))]
 
     found = [_cell(result, metric, partial) for result in results for metric in metrics]
     placed = _placed(found, rows, columns)

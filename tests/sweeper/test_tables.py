@@ -25,6 +25,7 @@ def result(method="joint", values=(), *, planned=None, failed=None, metric="accu
 
 
 def table_of(*results, rows=("method",), columns=("dataset",), metrics=("accuracy",), **options):
+    options.setdefault("percent", [m for m in metrics if m.split("/")[0] in ("accuracy", "macro_f1", "gap")])
     return pivot(results, list(rows), list(columns), list(metrics), DIRECTIONS, **options)
 
 
@@ -151,7 +152,7 @@ def test_digits_are_the_same_for_all_cells_of_a_metric():
     assert {len(text.split(".")[1]) for text in texts(table).values()} == {len("0 ± 1")}
 
 
-def test_the_caller_may_say_what_is_in_percent():
+def test_only_what_the_caller_says_is_in_percent():
     assert only(result(values=(0.5, 0.5)), percent=[]) == "0.500 ± 0.000"
 
 
