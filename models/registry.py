@@ -76,11 +76,15 @@ class Entry:
 
     def check_task(self, task: str, dataset: str) -> None:
         """Raise UserError unless this method, by its fact `tasks`, supports the task that the dataset poses."""
-        supported = self.facts.get("tasks", ("classification",))
-        if task not in supported:
+        if task not in self.tasks:
             raise UserError(
-                f"{self.kind} {self.name!r} supports {', '.join(supported)}; dataset {dataset!r} poses {task}"
+                f"{self.kind} {self.name!r} supports {', '.join(self.tasks)}; dataset {dataset!r} poses {task}"
             )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that a method supports."""
+        return self.facts.get("tasks", ("classification",))
 
     @property
     def locations(self) -> set[str]:

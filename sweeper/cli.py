@@ -151,7 +151,8 @@ def _repro(options: argparse.Namespace) -> int:
 def _list(kind: str) -> Callable[[argparse.Namespace], int]:
     def command(_: argparse.Namespace) -> int:
         for name, entry in entries(kind).items():
-            print(f"{name}: {' '.join(entry.doc.split(chr(10) * 2)[0].split())}")
+            tasks = f" ({', '.join(entry.tasks)})" if kind == "method" else ""
+            print(f"{name}{tasks}: {' '.join(entry.doc.split(chr(10) * 2)[0].split())}")
             for key, parameter in entry.parameters.items():
                 default = "required" if parameter.default is REQUIRED else parameter.default
                 print(f"    {key} = {default}    {describe(parameter.type)}")

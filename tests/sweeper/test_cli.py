@@ -175,7 +175,8 @@ def test_what_can_be_named_is_listed_with_what_can_be_set(said, command, kind):
     code, out, err = said(command)
     assert (code, err) == (0, "")
     for name, entry in bridge.entries(kind).items():
-        block = out.split(f"\n{name}: ")[1] if f"\n{name}: " in out else out.split(f"{name}: ", 1)[1]
+        title = f"{name} ({', '.join(entry.tasks)}): " if kind == "method" else f"{name}: "
+        block = f"\n{out}".split(f"\n{title}")[1]
         for parameter in entry.parameters:
             assert f"    {parameter} = " in block
     assert "eps = 0.3    a number" in out or kind == "dataset"
