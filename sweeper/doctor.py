@@ -66,9 +66,9 @@ def _resources() -> Iterator[Check]:
         memory > 2,
         f"{os.cpu_count()} CPU cores, {memory:.0f} GiB of memory, GPUs: {', '.join(gpus) or 'none'}",
     )
-    from sweeper import executor
+    from sweeper import cluster
 
-    address = executor.cluster()
+    address = cluster.address()
     yield True, f"Ray cluster: {address or 'one is started on this machine when a study runs'}"
 
 

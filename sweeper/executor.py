@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
-import math
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Mapping
@@ -22,12 +19,7 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # else Ctrl-C ends li
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one process less for each run
 
-import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -35,75 +27,11 @@ from ray.tune.search import Searcher
 
 from sweeper import bridge
 from sweeper.arms import Run
-from sweeper.bridge import UserError
+from sweeper.cluster import slots
 from sweeper.study import Resources
 
 ATTEMPTS = 3
 UNLIMITED = 10**9
-
-
-def cluster() -> str | None:
-    """Return the address of the cluster to use: RAY_ADDRESS, or one that `ray start` began here and that listens."""
-    if os.environ.get("RAY_ADDRESS"):
-        return os.environ["RAY_ADDRESS"]
-    marker = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
-    address = marker.read_text().strip() if marker.exists() else ""
-    return address if _listens(address) else None  # a cluster that was killed leaves its marker
-
-
-def start(home: Path) -> None:
-    """Connect to the cluster, or start one on this machine, so that workers can import this package.
-
-    Raises UserError if a cluster is named but does not answer.
-    """
-    if ray.is_initialized():
-        return
-    path = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH", "")]))
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = cluster()
-    if address is None:
-        # inherited by the workers that Ray starts ahead, which a runtime_env could not use
-        os.environ["PYTHONPATH"] = path
-        ray.init(address="local", include_dashboard=False, **quiet)
-    elif ":" in address and "//" not in address and not _listens(address):  # Ray would try for minutes
-        raise UserError(
-            f"no Ray cluster answers at {address}; start it, or unset RAY_ADDRESS to use this machine alone"
-        )
-    else:
-        ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": path}}, **quiet)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are records here
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=3):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-def stop() -> None:
-    """Leave the cluster; one started here ends."""
-    ray.shutdown()
-
-
-def slots(resources: Resources) -> int:
-    """Return how many runs fit on the cluster at once; raise UserError if none does."""
-    if resources.workers > 1 and resources.gpus % 1:
-        raise UserError(
-            f"resources: {resources.gpus:g} GPU for each of {resources.workers} workers; a run on several workers"
-            " needs whole GPUs, or none"
-        )
-    have = ray.cluster_resources()
-    need = {"CPU": resources.cpus * resources.workers, "GPU": resources.gpus * resources.workers}
-    fits = min(math.floor(have.get(kind, 0) / n + 1e-9) for kind, n in need.items() if n)
-    if fits < 1:
-        raise UserError(
-            f"a run needs {resources.workers} × ({resources.cpus:g} CPU, {resources.gpus:g} GPU), but the cluster has"
-            f" {have.get('CPU', 0):g} CPU and {have.get('GPU', 0):g} GPU; lower resources in the study"
-        )
-    return fits
 
 
 class Session(Protocol):

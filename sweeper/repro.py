@@ -90,13 +90,13 @@ def _distance(then: float, now: float) -> float:
 def _execute(order: dict[str, Any]) -> dict[str, Any]:
     if order["workers"] == 1:
         return bridge.execute(**bridge.arguments(order), device="cuda" if order["gpus"] else "cpu")
-    from sweeper import executor
+    from sweeper import cluster, executor
     from sweeper.service import HOME
     from sweeper.study import Resources
 
-    executor.start(HOME)
+    cluster.start(HOME)
     try:
-        executor.slots(Resources(cpus=order["cpus"], gpus=order["gpus"], workers=order["workers"]))
+        cluster.slots(Resources(cpus=order["cpus"], gpus=order["gpus"], workers=order["workers"]))
         return executor.execute(order)
     finally:
-        executor.stop()
+        cluster.stop()

@@ -71,14 +71,14 @@ def run(study: Study, place: Place) -> bool:
         try:
             with remembering_interrupts(session):
                 if first is not None:
-                    from sweeper import executor
+                    from sweeper import cluster, executor
 
                     executor.carry_out(first, session, study.resources)
         except KeyboardInterrupt:
             session.interrupted = True
         finally:
             if first is not None:
-                executor.stop()
+                cluster.stop()
             text, complete = session.close(hurry=session.interrupted)
     finally:
         ledger.unlock()
@@ -224,14 +224,14 @@ def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool
         if not workers:
             checks.result()
             return
-        from sweeper import executor
+        from sweeper import cluster
 
         try:
-            executor.start(HOME)
-            executor.slots(study.resources)
+            cluster.start(HOME)
+            cluster.slots(study.resources)
             checks.result()
         except BaseException:
-            executor.stop()
+            cluster.stop()
             raise
 
 

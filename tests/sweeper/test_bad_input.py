@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import ray
 
-from sweeper import executor
+from sweeper import cluster
 from sweeper.cli import main
 
 Refused = Callable[..., str]
@@ -167,7 +167,7 @@ def test_a_format_that_is_not_known(refused: Refused):
 
 
 def test_more_than_the_cluster_has(refused: Refused, study_file, monkeypatch):
-    monkeypatch.setattr(executor, "start", lambda home: None)
+    monkeypatch.setattr(cluster, "start", lambda home: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})
     study = study_file(resources={"workers": 2, "cpus": 1000})
     assert "needs 2 × (1000 CPU, 0 GPU), but the cluster has 4 CPU and 0 GPU" in refused("run", study)

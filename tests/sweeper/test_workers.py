@@ -15,7 +15,7 @@ import pytest
 import ray
 import yaml
 
-from sweeper import arms, bridge, executor
+from sweeper import arms, bridge, cluster, executor
 from sweeper.bridge import UserError
 from sweeper.study import Resources, parse
 
@@ -165,18 +165,18 @@ def cluster_of(monkeypatch: pytest.MonkeyPatch):
 )
 def test_as_many_runs_at_once_as_fit(cluster_of, resources, slots):
     cluster_of(CPU=8.0, GPU=2.0)
-    assert executor.slots(resources) == slots
+    assert cluster.slots(resources) == slots
 
 
 def test_a_run_that_never_fits_is_refused(cluster_of):
     cluster_of(CPU=8.0)
     with pytest.raises(UserError, match=r"needs 2 × \(5 CPU, 0 GPU\), but the cluster has 8 CPU and 0 GPU"):
-        executor.slots(Resources(cpus=5, workers=2))
+        cluster.slots(Resources(cpus=5, workers=2))
     with pytest.raises(UserError, match=r"the cluster has 8 CPU and 0 GPU"):
-        executor.slots(Resources(gpus=0.5))
+        cluster.slots(Resources(gpus=0.5))
     cluster_of(CPU=8.0, GPU=4.0)
     with pytest.raises(UserError, match="whole GPUs"):
-        executor.slots(Resources(gpus=0.5, workers=2))
+        cluster.slots(Resources(gpus=0.5, workers=2))
 
 
 def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
@@ -204,32 +204,32 @@ def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_cluster_that_listens_is_used_and_one_that_is_dead_is_not(marker, monkeypatch):
-    assert executor.cluster() is None
+    assert cluster.address() is None
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         marker.write_text(address)
-        assert executor.cluster() == address
-    assert executor.cluster() is None  # it was killed and left its marker
+        assert cluster.address() == address
+    assert cluster.address() is None  # it was killed and left its marker
     marker.write_text("not an address")
-    assert executor.cluster() is None
+    assert cluster.address() is None
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert executor.cluster() == "10.0.0.1:6379"
+    assert cluster.address() == "10.0.0.1:6379"
 
 
 def test_a_cluster_is_joined_and_otherwise_one_started(marker, monkeypatch):
     calls = []
     monkeypatch.setattr(ray, "init", lambda **given: calls.append(given))
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
-    executor.start(Path("/home"))
+    cluster.start(Path("/home"))
     assert calls[-1]["address"] == "local"
     assert os.environ["PYTHONPATH"] == os.pathsep.join(["/home", "/elsewhere"])
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
-        executor.start(Path("/home"))
+        cluster.start(Path("/home"))
         assert calls[-1]["address"] == os.environ["RAY_ADDRESS"]
     assert calls[-1]["runtime_env"]["env_vars"]["PYTHONPATH"].startswith("/home")
     with pytest.raises(UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:\d+; start it, or unset"):
-        executor.start(Path("/home"))  # it is gone
+        cluster.start(Path("/home"))  # it is gone
     assert len(calls) == 2
 
 
