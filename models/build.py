@@ -15,7 +15,7 @@ from models.net import Net
 from models.registry import Entry, entries, entry
 from models.streams import stream_seed
 from models.tasks import task_of
-from models.values import DataSpec
+from models.values import INPUT_KINDS, DataSpec
 
 Named = Mapping[str, Any]
 
@@ -38,21 +38,21 @@ def build_method(
 ) -> Method:
     """Return the method on a fresh net; each part draws its weights from a stream of its own.
 
-    `encoders` {modality: {"name": …, options}}, `fusion` and `method` {"name": …, options}; a modality without
-    an encoder gets the default of its kind, `fusion` is None for methods that do not fuse. Raises UserError for
-    unknown names or options, a task or a number of modalities the method does not support, and where segmentation
-    does not meet with maps.
+    `encoders` {modality or kind of input: {"name": …, options}}, of which a modality's own name counts first; a
+    modality without an encoder gets the default of its kind. `fusion` and `method` are {"name": …, options}, `fusion`
+    None for methods that do not fuse. Raises UserError for unknown names or options, a task or a number of modalities
+    the method does not support, and where segmentation does not meet with maps.
     """
     chosen = entry("method", method["name"], plugins)
     cls = chosen.load()
     chosen.check_modalities(spec.modalities, spec.name)
     chosen.check_task(spec.task, spec.name)
-    for modality in encoders:
-        choose("modality", modality, spec.modalities, f"encoders (dataset {spec.name!r})")
+    for name in encoders:
+        choose("modality", name, {*spec.modalities, *INPUT_KINDS}, f"encoders (dataset {spec.name!r})")
     parts = {}
     for modality, shape in spec.modalities.items():
         default = DENSE[0] if spec.task == "segmentation" else DEFAULTS[shape.kind]
-        named = encoders.get(modality) or {"name": default}
+        named = encoders.get(modality) or encoders.get(shape.kind) or {"name": default}
         encoder = entry("encoder", named["name"])
         _check_dense(
             encoder, spec, {name: name in DENSE for name, kinds in TAKES.items() if shape.kind in kinds}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 VOID = -1  # the class of a pixel without label
 
 
+INPUT_KINDS = ("vector", "sequence", "image")
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """Shape of one sample of one modality: (D,) vector, (T, D) sequence or (C, H, W) image."""
@@ -27,7 +30,7 @@ class InputSpec:
     @property
     def kind(self) -> Literal["vector", "sequence", "image"]:
         """The kind of input, read off the number of axes."""
-        return {1: "vector", 2: "sequence", 3: "image"}[len(self.shape)]
+        return INPUT_KINDS[len(self.shape) - 1]
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
     datasets = [_dataset(named, data_root) for named in study.dataset]
     everywhere = {m for _, modalities in datasets for m in modalities}
     named_encoders = {
-        choose("modality", m, everywhere, "encoders"): _checked("encoder", e)
+        choose("modality", m, {*everywhere, *bridge.INPUT_KINDS}, "encoders"): _checked("encoder", e)
         for m, e in study.encoders.items()
     }
     proposer = (study.search.sampler, study.search.seed)
@@ -152,7 +152,8 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
     for options, modalities in datasets:
         name, rest = options["name"], {k: v for k, v in options.items() if k != "name"}
         data = {**options, "fingerprint": bridge.fingerprint(name, rest, root=data_root, cache=cache)}
-        encoders = {m: named for m, named in named_encoders.items() if m in modalities}
+        own = {*modalities, *bridge.INPUT_KINDS}
+        encoders = {m: named for m, named in named_encoders.items() if m in own}
         _, modal, modality = study.select.metric.partition("/")
         if modal:
             choose("modality", modality, modalities, f"select.metric {study.select.metric!r}")

@@ -19,8 +19,10 @@ from models.data.noise import parse as parse_condition
 from models.errors import Diverged, UserError, choose
 from models.metrics import check_metric, direction, is_share
 from models.registry import KINDS, REQUIRED, Entry, Parameter, code_digest, describe, entries, entry
+from models.values import INPUT_KINDS
 
 __all__ = [
+    "INPUT_KINDS",
     "KINDS",
     "REQUIRED",
     "Entry",

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from models.registry import REQUIRED, entries
-from sweeper import arms, service, space, study
+from sweeper import arms, bridge, service, space, study
 
 METHODS = sorted(entries("method"))
 
@@ -63,3 +63,13 @@ def test_every_shipped_study_unfolds(name):
     unfolded = arms.unfold(loaded, root)
     assert len({arm.key for arm in unfolded}) == len(unfolded)
     assert set(loaded.search.seeds).isdisjoint(loaded.final.seeds)
+
+
+@pytest.mark.parametrize("name", study.shipped())
+def test_every_shipped_study_takes_another_dataset(name):
+    loaded = study.load(name, ["dataset=digits"])
+    if name == "udml_figure3":  # whose question is about one modality
+        loaded = study.load(name, ["dataset=digits", "conditions=[clean, gaussian-5@left]"])
+    for condition in loaded.conditions:
+        bridge.check_condition(bridge.parse_condition(condition), bridge.load_dataset("digits", {}).spec)
+    assert arms.unfold(loaded)

@@ -310,3 +310,14 @@ def test_a_run_that_limits_ended_goes_on_when_they_are_lifted(tmp_path):
 def test_settings_out_of_range_are_told(name, value):
     with pytest.raises(UserError, match=f"train.{name} is {value}; admissible"):
         dataclasses.replace(SETTINGS, **{name: value})
+
+
+def test_an_encoder_is_chosen_by_modality_then_by_kind_of_input_then_by_default():
+    data = synthetic(3, kind="image")
+    encoders = {"m0": {"name": "mlp", "dim": 5}, "image": {"name": "convnet", "dim": 7}}
+    method = build_method(data.spec, encoders, {"name": "concat"}, {"name": "joint"}, 0)
+    assert [e.dim for e in method.net.encoders.values()] == [5, 7, 7]
+    default = build_method(
+        data.spec, {"vector": {"name": "mlp", "dim": 5}}, {"name": "concat"}, {"name": "joint"}, 0
+    )
+    assert {e.dim for e in default.net.encoders.values()}.isdisjoint({5})

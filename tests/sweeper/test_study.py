@@ -323,6 +323,13 @@ def test_labels_tell_entries_of_one_method_apart():
     assert [arm.axes["method"] for arm in found] == ["ogm, late", "ogm"]
 
 
+def test_an_encoder_named_by_kind_of_input_goes_to_every_dataset():
+    (arm,) = unfold(encoders={"image": "convnet", "m0": "mlp"})
+    assert set(arm.encoders) == {"image", "m0"}
+    with pytest.raises(UserError, match="unknown modality 'imag' in encoders; did you mean 'image'"):
+        unfold(encoders={"imag": "convnet"})
+
+
 def test_encoders_go_to_the_datasets_that_have_their_modality():
     three = {"name": "synthetic", "modalities": 3}
     two_arms = unfold(dataset=["synthetic", three], encoders={"m0": "mlp", "m2": "mlp"})
