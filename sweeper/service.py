@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,12 +225,14 @@ def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool
         if not workers:
             checks.result()
             return
+        tools = beside.submit(import_module, "sweeper.executor")
         from sweeper import cluster
 
         try:
             cluster.start(HOME)
             cluster.slots(study.resources)
             checks.result()
+            tools.result()
         except BaseException:
             cluster.stop()
             raise
