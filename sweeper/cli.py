@@ -111,14 +111,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from sweeper import arms, plan, service, storage, study
+    from sweeper import arms, plan, records, service, storage, study
     from sweeper.ledger import Ledger
 
     loaded = study.load(options.study, options.overrides)
     place = storage.locate(options.storage)
     ledger = Ledger(place.ledger)
     unfolded = arms.unfold(loaded, service.data_root(options.data_root))
-    plans = plan.plan(loaded, unfolded, ledger.runs, service.proposals(ledger))
+    plans = plan.plan(loaded, unfolded, ledger.runs, records.proposals(ledger))
     print("\n".join(plan.describe(loaded, plans)))
     return 0
 

@@ -49,7 +49,7 @@ def _versions() -> Iterator[Check]:
         try:
             found = version(name)
         except PackageNotFoundError:
-            optional = name in ("hypothesis", "pytest", "ruff")
+            optional = name in ("pytest", "ruff")
             yield optional, f"{name} is not installed" + (" (needed for the tests only)" if optional else "")
             continue
         if found.split("+")[0] != pinned:

@@ -91,7 +91,7 @@ def _execute(order: dict[str, Any]) -> dict[str, Any]:
     if order["workers"] == 1:
         return bridge.execute(**bridge.arguments(order), device="cuda" if order["gpus"] else "cpu")
     from sweeper import cluster, executor
-    from sweeper.service import HOME
+    from sweeper.records import HOME
     from sweeper.study import Resources
 
     cluster.start(HOME)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper import arms, bridge
+from sweeper import arms, bridge, records
 from sweeper import study as studies
 from sweeper.arms import Arm, Run
 from sweeper.ledger import Ledger
@@ -27,7 +25,6 @@ from sweeper.study import Study
 if TYPE_CHECKING:
     from sweeper.report import Report
 
-HOME = Path(__file__).resolve().parent.parent
 REPEATABLE = ("done", "pruned", "diverged")
 HURRY_SECONDS = 3.0
 
@@ -115,13 +112,13 @@ class Session:
     """
 
     def __init__(self, study: Study, place: Place, unfolded: list[Arm], ledger: Ledger) -> None:
-        self.study, self.place, self.ledger, self.origin = study, place, ledger, provenance()
+        self.study, self.place, self.ledger, self.origin = study, place, ledger, records.provenance()
         self.interrupted = False
         self.folder = place.storage.study(study.study)
-        self.unwritten: list[dict[str, Any]] | None = [announcement(study, unfolded, self.origin)]
+        self.unwritten: list[dict[str, Any]] | None = [records.announcement(study, unfolded, self.origin)]
         # runs that failed are not among what the planner knows, and done again
         usable = {key: record for key, record in ledger.runs.items() if record["status"] in REPEATABLE}
-        self.planner = Planner(study, unfolded, usable, proposals(ledger), self._write)
+        self.planner = Planner(study, unfolded, usable, records.proposals(ledger), self._write)
 
     def open(self) -> None:
         """Begin to write: the study's file, what was decided so far, progress and MLflow."""
@@ -154,7 +151,7 @@ class Session:
 
     def order(self, run: Run) -> dict[str, Any]:
         """Return a run's order, kept in its folder as run.json."""
-        made = as_order(self.study, run, self.place)
+        made = records.as_order(self.study, run, self.place.storage, self.place.data_root)
         bridge.write_json(self.place.storage.run(run.key) / "run.json", made)
         return made
 
@@ -199,7 +196,7 @@ class Session:
         return gallery.draw(self.study.study, found, self.ledger.records, self.place.storage.run, folder)
 
     def _enter(self, run: Run, result: Mapping[str, Any]) -> None:
-        record = as_record(self.study, run, result, self.origin)
+        record = records.as_record(self.study, run, result, self.origin)
         self._write(record)
         self.planner.settle(run.key, record)
 
@@ -209,7 +206,7 @@ class Session:
         elif record["kind"] == "run":
             self.ledger.append(record)
         else:
-            note(self.ledger, record)
+            records.note(self.ledger, record)
 
 
 def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
@@ -229,7 +226,7 @@ def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool
         from sweeper import cluster
 
         try:
-            cluster.start(HOME)
+            cluster.start(records.HOME)
             cluster.slots(study.resources)
             checks.result()
             tools.result()
@@ -245,89 +242,3 @@ def check_data(study: Study, unfolded: list[Arm], place: Place) -> None:
         found = bridge.load_dataset(named["name"], options, root=place.data_root, cache=place.storage.cache)
         for condition in study.conditions:
             bridge.check_condition(bridge.parse_condition(condition), found.spec)
-
-
-def announcement(study: Study, unfolded: list[Arm], origin: Mapping[str, str]) -> dict[str, Any]:
-    """Return the ledger's record of what a study plans: its arms, seeds, rule, layout."""
-    return {
-        "kind": "study",
-        "study": study.study,
-        "arms": [{"key": arm.key, "axes": arm.axes, "code": arm.code} for arm in unfolded],
-        "search": study.search.model_dump(),
-        "final": study.final.model_dump(),
-        "select": study.select.model_dump(),
-        "conditions": study.conditions,
-        "layout": study.report.model_dump(),
-        "git": origin["git"],
-    }
-
-
-def note(ledger: Ledger, record: dict[str, Any]) -> None:
-    """Append a record unless the latest of its kind, study and arm says the same."""
-    same = [r for r in ledger.of(record["kind"]) if _subject(r) == _subject(record)]
-    if not same or {k: v for k, v in same[-1].items() if k != "git"} != {
-        k: v for k, v in record.items() if k != "git"
-    }:
-        ledger.append(record)
-
-
-def _subject(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    place = record.get("configuration") if record["kind"] == "proposed" else None
-    return record["kind"], record.get("study"), record.get("arm"), place
-
-
-def proposals(ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
-    """Return {arm: {configuration: parameters}} as proposed so far."""
-    found: dict[str, dict[int, dict[str, Any]]] = {}
-    for record in ledger.of("proposed"):
-        found.setdefault(record["arm"], {})[record["configuration"]] = record["parameters"]
-    return found
-
-
-def as_order(study: Study, run: Run, place: Place) -> dict[str, Any]:
-    """Return a run's picklable order: all that a worker needs, and all that `repro` needs to do it again."""
-    return {
-        "payload": run.payload,
-        "key": run.key,
-        "folder": place.storage.run(run.key),
-        "data_root": place.data_root,
-        "cache": place.storage.cache,
-        "limits": run.limits,
-        "plugins": tuple(study.plugins),
-        "checkpoints": study.checkpoints,
-        "trunk": place.storage.trunk(run.trunk) if run.trunk else None,
-        **study.resources.model_dump(),
-    }
-
-
-def as_record(study: Study, run: Run, result: Mapping[str, Any], origin: Mapping[str, str]) -> dict[str, Any]:
-    """Return the ledger's record of a run."""
-    return {
-        "kind": "run",
-        "key": run.key,
-        "study": study.study,
-        "arm": run.arm.key,
-        "axes": run.arm.axes,
-        "configuration": run.configuration,
-        "parameters": run.parameters,
-        "stage": run.stage,
-        "seed": run.seed,
-        **result,
-        **origin,
-    }
-
-
-@cache
-def provenance() -> dict[str, str]:
-    """Return the state of the code and the versions of the libraries that can change a number."""
-    names = ("torch", "numpy", "ray", "optuna", "mlflow")
-    return {"git": git_state(), "versions": " ".join(f"{name}-{version(name)}" for name in names)}
-
-
-def git_state() -> str:
-    """Return the commit of this project, with + if files differ from it, or `unknown` outside a repository."""
-    try:
-        command = ["git", "-C", str(HOME), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"

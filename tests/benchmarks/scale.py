@@ -12,8 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from sweeper import arms, service, study
+from sweeper import arms, study
 from sweeper.planner import Planner
+from sweeper.records import announcement, as_record, provenance
 from sweeper.storage import Storage
 
 HOME = Path(__file__).resolve().parents[2]
@@ -49,7 +50,7 @@ def command(*arguments: str) -> tuple[float, str]:
 def fabricate(storage: Storage, loaded: study.Study, keep: float) -> int:
     """Write the ledger that the study would have, with made-up results; return the number of runs."""
     unfolded = arms.unfold(loaded)
-    records: list[dict] = [service.announcement(loaded, unfolded, service.provenance())]
+    records: list[dict] = [announcement(loaded, unfolded, provenance())]
     planner = Planner(loaded, unfolded, {}, {}, records.append)
     curve = [0.5 + 0.01 * e for e in range(20)]
     while (run := planner.take()) is not None:
@@ -68,9 +69,7 @@ def fabricate(storage: Storage, loaded: study.Study, keep: float) -> int:
             "best_epoch": 20,
             "seconds": 1.0,
         }
-        record = service.as_record(
-            loaded, run, {**result, "started": 0.0, "host": "x", "bytes": 1000}, service.provenance()
-        )
+        record = as_record(loaded, run, {**result, "started": 0.0, "host": "x", "bytes": 1000}, provenance())
         records.append(record)
         planner.settle(run.key, record)
     runs = [r for r in records if r["kind"] == "run"]

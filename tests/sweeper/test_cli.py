@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from sweeper import arms, bridge, cli, service, storage, study
+from sweeper import arms, bridge, cli, storage, study
 from sweeper.ledger import Ledger
 from sweeper.planner import Planner
+from sweeper.records import HOME, announcement, as_record, note, proposals
 
 CHANGES = {"methods": ["joint", {"name": "ogm", "space": {"ge": False}}], "dataset": "synthetic"}
 
@@ -42,10 +43,8 @@ def begun(tmp_path, study_file):
         unfolded = arms.unfold(loaded)
         ledger = Ledger(storage.open_storage(str(tmp_path / "store")).ledger)
         origin = {"git": "abc", "versions": "v"}
-        service.note(ledger, service.announcement(loaded, unfolded, origin))
-        planner = Planner(
-            loaded, unfolded, ledger.runs, service.proposals(ledger), lambda r: service.note(ledger, r)
-        )
+        note(ledger, announcement(loaded, unfolded, origin))
+        planner = Planner(loaded, unfolded, ledger.runs, proposals(ledger), lambda r: note(ledger, r))
         while n and (run := planner.take()) is not None:
             n -= 1
             scores = {"accuracy": 0.5 + int(run.key[:4], 16) / 2**18, "loss": 0.1}
@@ -55,7 +54,7 @@ def begun(tmp_path, study_file):
                 "curve": [0.5],
             }
             result |= {"epochs": 1, "seconds": 3.0, "bytes": 2**20}
-            record = service.as_record(loaded, run, result, origin)
+            record = as_record(loaded, run, result, origin)
             ledger.append(record)
             planner.settle(run.key, record)
         return path
@@ -211,8 +210,6 @@ def test_a_command_that_is_wrong_is_told_in_one_line(said, tmp_path, arguments, 
 
 def test_a_reader_that_stops_reading_is_no_error():
     command = f"{sys.executable} -m sweeper.cli methods | head -n 1"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=service.HOME, capture_output=True, text=True
-    )
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=HOME, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1

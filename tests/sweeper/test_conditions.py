@@ -14,6 +14,7 @@ from models import trainer
 from models.errors import UserError
 from sweeper import arms, bridge, report, service, study
 from sweeper.ledger import Ledger
+from sweeper.records import as_order
 from sweeper.service import Place, Session
 from sweeper.storage import Storage
 
@@ -58,7 +59,7 @@ def carry_out(tmp_path: Path) -> Carry:
         for record in waiting:
             session._write(record)
         while (run := session.take()) is not None:
-            order = service.as_order(wanted, run, place)
+            order = as_order(wanted, run, place.storage, None)
             session._enter(run, bridge.execute(**bridge.arguments(order)))
         return [r for r in session.ledger.records[before:] if r["kind"] == "run"]
 

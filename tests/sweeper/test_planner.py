@@ -15,6 +15,7 @@ import pytest
 from sweeper import arms, racing, service
 from sweeper.planner import SAME_ERROR_STOPS, Planner
 from sweeper.progress import Progress
+from sweeper.records import as_record, note, proposals
 from sweeper.study import parse
 
 LR = {"train.lr": {"float": [0.0001, 1.0], "log": True}, "train.weight_decay": 0.0, "train.batch_size": 64}
@@ -145,7 +146,7 @@ class Life:
     def outcome(self):
         """All that must not depend on timing or restarts."""
         return {
-            "proposed": service.proposals(self.book),
+            "proposed": proposals(self.book),
             "selected": {r["arm"]: r for r in self.book.of("selected")},
             "runs": set(self.book.runs),
             "left": [(race.selected, race.alive, race.stopped) for race in self.planner.races],
@@ -170,9 +171,7 @@ class Life:
 
 def plan(study, book):
     usable = {k: r for k, r in book.runs.items() if r["status"] in service.REPEATABLE}
-    return Planner(
-        study, arms.unfold(study), usable, service.proposals(book), lambda r: service.note(book, r)
-    )
+    return Planner(study, arms.unfold(study), usable, proposals(book), lambda r: note(book, r))
 
 
 def simulate(study, worker=train, *, slots=1, clock=0, book=None, die_after=math.inf):
@@ -191,7 +190,7 @@ def simulate(study, worker=train, *, slots=1, clock=0, book=None, die_after=math
             break
         now, _, run = heapq.heappop(busy)
         ran.append(run)
-        record = service.as_record(study, run, worker(run), {"git": "g"})
+        record = as_record(study, run, worker(run), {"git": "g"})
         book.append(record)
         planner.settle(run.key, record)
     return Life(planner, book, ran)
@@ -368,7 +367,7 @@ def test_the_best_mean_of_those_with_all_seeds_is_selected_and_runs_on_fresh_see
         seed: train(life.race.runs[best, "search", seed])["curve"][-1] for seed in range(4)
     }
     assert selected["configuration"] == best == life.race.selected
-    assert selected["parameters"] == service.proposals(life.book)[selected["arm"]][best]
+    assert selected["parameters"] == proposals(life.book)[selected["arm"]][best]
     assert selected["rule"] == "best mean of accuracy on validation over 4 tuning seeds"
     assert life.seeds("final") == {best: [100, 101]}
     assert selected["runs"] == {str(run.seed): run.key for run in life.ran[-2:]}

@@ -11,6 +11,7 @@ import yaml
 from sweeper import arms, bridge, service, study
 from sweeper.cli import main
 from sweeper.ledger import Ledger
+from sweeper.records import as_order, as_record
 from sweeper.storage import open_storage
 
 STUDY = {
@@ -32,9 +33,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     place, ledger, keys = service.Place(storage), Ledger(storage.ledger), {"store": str(root)}
     for arm in arms.unfold(loaded):
         run = arms.Run(arm, 0, arm.defaults(), "final", 100)
-        order = service.as_order(loaded, run, place)
+        order = as_order(loaded, run, place.storage, place.data_root)
         bridge.write_json(storage.run(run.key) / "run.json", order)
-        ledger.append(service.as_record(loaded, run, bridge.execute(**bridge.arguments(order)), {"git": "g"}))
+        ledger.append(as_record(loaded, run, bridge.execute(**bridge.arguments(order)), {"git": "g"}))
         keys[arm.axes["method"]] = run.key
     return keys
 
