@@ -37,6 +37,18 @@ def test_a_study_of_two_arms(sweeper, study_file, tmp_path):
     more = [json.loads(line) for line in ledger.read_text().splitlines()]
     assert len([r for r in more if r["kind"] == "run"]) == len(runs) + 2
 
+    noisy = sweeper(
+        "run", path, "--set", "final.seeds=[100,101,102]", "--set", "conditions=[clean,feature-5]"
+    )
+    assert noisy.returncode == 0, noisy.stderr
+    assert "feature-5" in noisy.stdout
+    latest = {r["key"]: r for r in map(json.loads, ledger.read_text().splitlines()) if r["kind"] == "run"}
+    assert len(latest) == len(runs) + 2
+    for old in more:
+        if old["kind"] == "run" and old["stage"] == "final":
+            assert latest[old["key"]]["metrics"]["test/clean"] == old["metrics"]["test/clean"]
+            assert "test/feature-5" in latest[old["key"]]["metrics"]
+
     script = f"""
 import mlflow, warnings
 warnings.simplefilter("ignore")
@@ -48,10 +60,11 @@ ids = {{r.info.run_id for r in runs}}
 assert len(children) == {len(runs) + 2}, len(children)
 assert all(r.data.tags["mlflow.parentRunId"] in ids for r in children)
 assert all(r.info.status == "FINISHED" for r in children)
+assert sum("test.feature-5.accuracy" in r.data.metrics for r in children) == 6
 """
     check = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert check.returncode == 0, check.stderr
 
     rebuilt = sweeper("report", "tiny", "--from-mlflow", f"sqlite:///{tmp_path}/store/mlflow.db")
     assert rebuilt.stdout.strip() == sweeper("report", "tiny").stdout.strip()
-    assert rebuilt.stdout.strip() in wider.stdout
+    assert rebuilt.stdout.strip() in noisy.stdout
