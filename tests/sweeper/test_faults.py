@@ -187,8 +187,12 @@ def table(storage: Path) -> list[str]:
     return [line for line in lines if line.startswith("|")]
 
 
-def assert_quiet(err: str) -> None:
-    assert [line for line in err.splitlines() if not PROGRESS.fullmatch(line)] == []
+def assert_quiet(err: str, hurried: bool = False) -> None:
+    """Progress alone is said; a hurried end may add that MLflow was not given the time for all."""
+    said = [line for line in err.splitlines() if not PROGRESS.fullmatch(line)]
+    if hurried and said and "lacks a part" in said[-1]:
+        said.pop()
+    assert said == []
 
 
 @pytest.mark.slow
@@ -203,7 +207,7 @@ def test_a_study_survives_interrupt_death_of_the_driver_and_death_of_a_worker(pl
     assert time.monotonic() - began < 30
     assert driver.returncode == 130, err
     assert err.splitlines()[-1] == "sweeper: interrupted; the same command goes on from here"
-    assert_quiet(err.rpartition("sweeper: ")[0])
+    assert_quiet(err.rpartition("sweeper: ")[0], hurried=True)
     assert "| joint" in out
     done = len(records(storage))
     assert 2 <= done < len(records(undisturbed))
