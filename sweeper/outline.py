@@ -196,11 +196,13 @@ def describe(plan: Record, table: str, page: str, summary: str) -> str:
 def views(plan: Record, found: Iterable[Configuration]) -> dict[str, str]:
     """Return saved views of the run table, as the tags in which MLflow 3.17 keeps them.
 
-    Without one its table shows no metric at all. Columns are the headline metric, then what was searched.
+    Without one its table shows no metric at all. Columns are the headline metric on validation and under every test
+    condition, then what was searched.
     """
-    metric = title("validation", plan["select"]["metric"])
-    validation = [f"metrics.`{metric}.{suffix}`" for suffix in ("mean", "std", "n")]
-    test = [f"metrics.`test.{metric}.{suffix}`" for suffix in ("mean", "std", "n")]
+    splits = ["validation", *(f"test/{condition}" for condition in plan["conditions"])]
+    names = [title(split, plan["select"]["metric"]) for split in splits]
+    columns_of = [[f"metrics.`{name}.{suffix}`" for suffix in ("mean", "std", "n")] for name in names]
+    validation, test = columns_of[0], [column for own in columns_of[1:] for column in own]
     values: dict[str, list[object]] = {}
     for name, value in (item for one in found for item in one.parameters.items()):
         values.setdefault(name, []).append(value)
