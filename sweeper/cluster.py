@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -64,7 +65,12 @@ def _listens(text: str) -> bool:
 
 def stop() -> None:
     """Leave the cluster; one started here ends."""
-    ray.shutdown()
+    gc.collect()
+    gc.disable()  # a handle of Ray's that another thread's collection freed meanwhile would end the process
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
 
 
 def slots(resources: Resources) -> int:
