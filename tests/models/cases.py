@@ -69,6 +69,7 @@ VARIANTS = [
     Case("udml", {"uncertainty": "variance", "scope": "sample"}),
     Case("udml", {"uncertainty": "energy", "dependency": False}),
     Case("rw", {"regressor": "rf"}),
+    Case("rw", {"match": "matched", "noise": ["feature-5"]}),
     Case("rw", {"regressor": "svr", "fit_rows": "held_out"}),
     Case("cl_dmdf", {"positives": "same_label", "modality_neg": "exp", "gate": "soft", "moddrop": 0.3}),
     Case("cl_dmdf", {"positives": "label_centroid", "centroid": "incl_self", "attn": "ratio"}),

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from cases import CASES, SETTINGS, VARIANTS, Case, build, fit, synthetic
 from torch import multiprocessing
 
+from models.conditions import under
 from models.evaluation import all_scores, evaluate
 from models.registry import entries
 from models.trainer import splits_of
@@ -28,7 +29,8 @@ def outcome(case: Case, rows: int) -> dict[str, object]:
     method = build(case.named, data, fusion=fusion, dtype=torch.float64)
     curve = fit(method, data, CLIPPED).curve
     scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
-    return {"state": method.state_dict(), "scores": scores, "curve": curve}
+    noisy, _ = under(method, data, data.rows["test"], "feature-5")
+    return {"state": method.state_dict(), "scores": scores, "noisy": noisy, "curve": curve}
 
 
 def one_rank(rank: int, port: int, path: Path) -> None:
@@ -57,7 +59,8 @@ def test_two_ranks_equal_one(two_ranks, number, rows):
         found = two_ranks[rank][number, rows]
         for name, value in alone["state"].items():
             assert torch.allclose(found["state"][name], value, rtol=1e-5, atol=1e-5), name
-        assert found["scores"] == pytest.approx(alone["scores"], rel=1e-5, abs=1e-5)
+        for scores in ("scores", "noisy"):
+            assert found[scores] == pytest.approx(alone[scores], rel=1e-5, abs=1e-5)
         for there, here in zip(found["curve"], alone["curve"], strict=True):
             validation = {k: v for k, v in here.items() if k.startswith("validation/") or k == "alpha"}
             assert {k: there[k] for k in validation} == pytest.approx(validation, rel=1e-5, abs=1e-5)
