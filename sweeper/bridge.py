@@ -147,11 +147,12 @@ def _train(
     method = build_method(
         dataset.spec, payload["encoders"], payload["fusion"], payload["method"], seed, plugins
     ).to(device)
-    result = finished(folder)
-    if result:
-        method.load_state_dict(checkpoint.load(folder / "best.pt", device))
     predictions: dict[str, dict[str, np.ndarray]] = {}
-    if not result:
+    earlier = finished(folder)
+    if earlier and (folder / "best.pt").exists():
+        method.load_state_dict(checkpoint.load(folder / "best.pt", device))
+        result = earlier
+    else:
         splits = splits_of(dataset, method, seed, device)
         resume = trunk or folder / "checkpoint.pt"
         outcome = train(
@@ -169,7 +170,11 @@ def _train(
         predictions["predictions"] = columns(found)
         result = {
             "status": "pruned" if outcome.stopped else "done",
-            "metrics": {"validation": all_scores(method.task, found)},
+            # what other studies tested it under stays: the same run gives the same weights
+            "metrics": {
+                **(earlier["metrics"] if earlier else {}),
+                "validation": all_scores(method.task, found),
+            },
             "curve": [epoch[f"validation/{metric}"] for epoch in outcome.curve],
             "epochs": len(outcome.curve),
             "best_epoch": outcome.best_epoch,
@@ -192,12 +197,12 @@ def _train(
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """Return what a finished run found, without when and where, if its best weights are there to be used again."""
+    """Return what a finished run found, without when and where."""
     try:
         result = json.loads((folder / "result.json").read_text())
     except (OSError, ValueError):
         return None
-    if result["status"] != "done" or not (folder / "best.pt").exists():
+    if result["status"] != "done":
         return None
     return {k: result[k] for k in ("status", "metrics", "curve", "epochs", "best_epoch", "seconds")}
 
