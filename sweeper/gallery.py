@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,9 @@ def draw(
             search, folder / "search", direction=direction(metric), ylabel=f"validation {metric}"
         )
     for kind, levels, quantities in _noise(found):
-        for metric, series in quantities.items():
-            path = folder / f"{metric} by {kind}".replace("/", "-")
-            made += figures.curves(
-                series, path, ylabel=f"test {metric}", xlabel=f"level of {kind}", at=levels
-            )
+        for name, series in quantities.items():
+            path = folder / f"{name} by {kind}".replace("/", "-")
+            made += figures.curves(series, path, ylabel=f"test {name}", xlabel=f"level of {kind}", at=levels)
     for name, logged in _logged(final, run_folder).items():
         made += figures.curves(logged, folder / name.replace("/", "-"), ylabel=name)
     return made
@@ -75,7 +74,7 @@ def _noise(found: Report) -> list[tuple[str, list[float], dict[str, Curves]]]:
     kinds: dict[str, dict[float, str]] = {}
     for label, condition in conditions.items():
         if condition.level:
-            kind = label.replace(f"{condition.kind}-{condition.level:g}", condition.kind, 1)
+            kind = replace(condition, level=0.0).label.replace("-0", "", 1)
             kinds.setdefault(kind, {})[condition.level] = label
     arms = [
         r.axes | {"condition": ""} for r in found.results if r.axes["condition"] == next(iter(conditions))

@@ -38,8 +38,7 @@ class Rw(Method):
     `match` says under which test conditions (data/noise.py) those rows are seen: clean; pooled, clean and under
     every one of `noise` together; matched, one regressor for each of them, of which that of the batch's own
     condition weighs, as the authors refit for each level of test noise. `noise` None are their two levels,
-    gaussian-5 and gaussian-10. Matched knows at test time what pooled does not; clean has never seen noise, and
-    on digits3 weighs noisy rows worse than eruw does.
+    gaussian-5 and gaussian-10. Matched knows at test time what pooled does not; clean has never seen noise.
 
     Source: Ge and Chen, two-stage dynamic fusion, INFORMS Journal on Computing (10.1287/ijoc.2023.0448), with
     the released code's settings. The default emlp is the best in 9 of 12 cells of table F.1; table F.3's RW is
