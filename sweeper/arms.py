@@ -151,7 +151,6 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
     arms: list[Arm] = []
     for options, modalities in datasets:
         name, rest = options["name"], {k: v for k, v in options.items() if k != "name"}
-        data = {**options, "fingerprint": bridge.fingerprint(name, rest, root=data_root, cache=cache)}
         own = {*modalities, *bridge.INPUT_KINDS}
         encoders = {m: named for m, named in named_encoders.items() if m in own}
         _, modal, modality = study.select.metric.partition("/")
@@ -177,11 +176,15 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
                 }
                 code = bridge.code_digest([method, data_entry])
                 place = (tuple(study.conditions), study.select.metric, code, proposer)
-                arms.append(Arm(axes, data, encoders, fusion, method, fixed, domains, published, *place))
+                arms.append(Arm(axes, options, encoders, fusion, method, fixed, domains, published, *place))
     names = [arm.name for arm in arms]
     for twice in {n for n in names if names.count(n) > 1}:
         raise UserError(f"two arms are called {twice!r}; give each method entry a `label` of its own")
-    return arms
+    found: dict[str, str] = {}  # last, because reading the data may take long and fills the cache
+    for options, _ in datasets:
+        rest = {k: v for k, v in options.items() if k != "name"}
+        found[repr(options)] = bridge.fingerprint(options["name"], rest, root=data_root, cache=cache)
+    return [replace(arm, dataset={**arm.dataset, "fingerprint": found[repr(arm.dataset)]}) for arm in arms]
 
 
 def _checked(kind: str, named: Mapping[str, Any]) -> Payload:

@@ -40,6 +40,10 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     ("changes", "told"),
     [
         ({"methods": ["jont"]}, "did you mean 'joint'"),
+        (
+            {"dataset": "digits", "methods": ["jont"]},
+            "did you mean 'joint'",
+        ),  # data that are hashed into the cache
         ({"dataset": "synthetik"}, "did you mean 'synthetic'"),
         ({"dataset": {"name": "synthetic", "trian": 64}}, "did you mean 'train'"),
         ({"fusion": "concatt"}, "did you mean 'concat'"),
