@@ -24,7 +24,8 @@ class Net(nn.Module):
     def forward(self, batch: Batch) -> Output:
         """Return features, fused logits and the fusion's unimodal read-out."""
         features = {m: self.encode(m, batch) for m in self.encoders}
-        return Output(features, self.fusion(features), self.fusion.unimodal)
+        fusion = self.fusion
+        return Output(features, fusion(features), fusion.unimodal)
 
     def encode(self, modality: str, batch: Batch) -> Tensor:
         """Return the features (B, D_m, …) of one modality."""

@@ -169,7 +169,7 @@ class _Run:
         torch.manual_seed(stream_seed(self.seed, "torch", phase.name, progress.epoch))
         logged: defaultdict[str, list[float]] = defaultdict(list)
         losses: defaultdict[str, list[tuple[Tensor, int]]] = defaultdict(list)
-        rows_seen = 0
+        rows_seen, autocast = 0, self._autocast()
         method.train()
         method.on_epoch_start(self._context(phase, logged))
         for batch, share in self._shuffled(phase.name):
@@ -177,7 +177,7 @@ class _Run:
                 ctx = self._context(phase, logged)
                 objectives = iter(method.objectives(batch, ctx))
                 while True:
-                    with self._autocast():
+                    with autocast:
                         objective = next(objectives, None)
                     if objective is None:
                         break

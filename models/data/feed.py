@@ -52,10 +52,10 @@ class Feed:
             return self._read(positions.cpu().numpy())
         whole = self._whole
         return Batch(
-            {m: x[positions] for m, x in whole.inputs.items()},
-            whole.target[positions],
-            whole.index[positions],
-            {m: p[positions] for m, p in whole.present.items()},
+            {m: x.index_select(0, positions) for m, x in whole.inputs.items()},
+            whole.target.index_select(0, positions),
+            whole.index.index_select(0, positions),
+            {m: p.index_select(0, positions) for m, p in whole.present.items()},
             self.label,
         )
 
