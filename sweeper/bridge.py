@@ -20,6 +20,7 @@ from models.errors import Diverged, UserError, choose
 from models.metrics import check_metric, direction, is_share
 from models.registry import KINDS, REQUIRED, Entry, Parameter, code_digest, describe, entries, entry
 from models.values import INPUT_KINDS
+from sweeper.garbage import uncollected
 
 __all__ = [
     "INPUT_KINDS",
@@ -104,8 +105,9 @@ def execute(
 
 def warm() -> None:
     """Import what every run needs; torch's optimisers would import its compiler with the first step."""
-    for name in ("models.trainer", "torch._dynamo"):
-        import_module(name)
+    with uncollected():
+        for name in ("models.trainer", "torch._dynamo"):
+            import_module(name)
 
 
 def arguments(order: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from pathlib import Path
 # what is set in the environment already holds
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # Tune's actors would not take them
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one process less for each run
 
 import ray
 
 from sweeper.bridge import UserError
+from sweeper.garbage import uncollected
 from sweeper.study import Resources
 
 
@@ -42,7 +44,6 @@ def start(home: Path) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     found = address()
     if found is None:
-        # inherited by the workers that Ray starts ahead, which a runtime_env could not use
         os.environ["PYTHONPATH"] = path
         ray.init(address="local", include_dashboard=False, **quiet)
     elif ":" in found and "//" not in found and not _listens(found):  # Ray would try for minutes
@@ -66,11 +67,8 @@ def _listens(text: str) -> bool:
 def stop() -> None:
     """Leave the cluster; one started here ends."""
     gc.collect()
-    gc.disable()  # a handle of Ray's that another thread's collection freed meanwhile would end the process
-    try:
+    with uncollected():  # a handle that another thread's collection freed meanwhile would end the process
         ray.shutdown()
-    finally:
-        gc.enable()
 
 
 def slots(resources: Resources) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper import arms, bridge, records
 from sweeper import study as studies
 from sweeper.arms import Arm, Run
+from sweeper.garbage import uncollected
 from sweeper.ledger import Ledger
 from sweeper.planner import Planner
 from sweeper.storage import Storage
@@ -217,7 +218,7 @@ def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
 
 def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool) -> None:
     """Check the data while Ray starts, if there is work for its workers; raise UserError if either cannot be used."""
-    with ThreadPoolExecutor(1) as beside:
+    with uncollected(), ThreadPoolExecutor(1) as beside:
         checks = beside.submit(check_data, study, unfolded, place)
         if not workers:
             checks.result()
