@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.evidence import SCORES, Rows, normalized, trust
+from models.optimizers import eager
 
 Kind = Literal["lr", "rf", "svr", "emlp"]
 State = dict[str, Tensor]
@@ -131,7 +132,7 @@ def fit_emlp(
         "out_bias": uniform(1, fan=width),
     }
     with torch.enable_grad():
-        optimizer = torch.optim.AdamW(
+        optimizer = eager(torch.optim.AdamW)(
             [p.requires_grad_() for p in state.values()], lr=lr, weight_decay=weight_decay
         )
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=10)

@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from models import checkpoint, metrics, parallel
+from models import checkpoint, metrics, optimizers, parallel
 from models.data.dataset import Dataset, carve
 from models.data.feed import Feed
 from models.errors import Diverged
@@ -150,8 +150,8 @@ class _Run:
         for name, p in self.method.named_parameters():
             named = not phase.train or any(name == t or name.startswith(f"{t}.") for t in phase.train)
             p.requires_grad_(self.trainable[name] and named)
-        self.optimizer = _optimizer(self.method.param_groups(self.settings.lr), self.settings)
-        self.scheduler = _scheduler(self.optimizer, self.settings.schedule, phase.epochs)
+        self.optimizer = optimizers.optimizer(self.method.param_groups(self.settings.lr), self.settings)
+        self.scheduler = optimizers.scheduler(self.optimizer, self.settings.schedule, phase.epochs)
         if state:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.load_state_dict(state["scheduler"])
@@ -284,23 +284,3 @@ class _Run:
             },
         )
         self.saved_at = time.monotonic()
-
-
-def _optimizer(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:
-    common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
-    if settings.optimizer == "sgd":
-        # all parameters in one call; torch's fused SGD fails where some have had no gradient yet
-        return torch.optim.SGD(groups, momentum=settings.momentum, foreach=True, **common)
-    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, fused=True, **common)
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, kind: str, epochs: int) -> LRScheduler:
-    if kind == "plateau":
-        return ReduceLROnPlateau(optimizer, factor=0.1, patience=5)
-    factor = {
-        "constant": lambda epoch: 1.0,
-        "cosine": lambda epoch: 0.5 * (1 + math.cos(math.pi * epoch / epochs)),
-        "step": lambda epoch: 1.0 if epoch < 0.7 * epochs else 0.1,
-    }[kind]
-    return LambdaLR(optimizer, factor)

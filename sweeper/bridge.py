@@ -75,10 +75,12 @@ def execute(
     outlives the run, for those that differ only in what is fitted after training. With several ranks every rank
     calls this and rank 0 writes. `threads` is how many torch uses, since they can change a sum's last digit.
     """
-    warm()  # before the clock starts: what a process imports once is no run's time
-    import torch
+    with uncollected():  # before the clock starts: what a process imports once is no run's time
+        import torch
 
-    from models import parallel
+        from models import parallel
+
+        import_module("models.trainer")
 
     if threads:
         torch.set_num_threads(threads)
@@ -101,13 +103,6 @@ def execute(
     if parallel.rank() == 0:
         write_json(folder / "result.json", result)
     return result
-
-
-def warm() -> None:
-    """Import what every run needs; torch's optimisers would import its compiler with the first step."""
-    with uncollected():
-        for name in ("models.trainer", "torch._dynamo"):
-            import_module(name)
 
 
 def arguments(order: Mapping[str, Any]) -> dict[str, Any]:

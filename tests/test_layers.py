@@ -18,7 +18,7 @@ SERVICE = sorted(HOME.glob("sweeper/*.py"))
 # floors of models/, lowest first; a module imports only from its own floor or below, data stands beside
 FLOORS = [
     {"errors", "streams", "values", "checkpoint", "parallel", "registry"},
-    {"settings", "metrics", "tasks"},
+    {"settings", "metrics", "tasks", "optimizers"},
     {"encoders", "fusion", "evidence", "gaussian", "gradients", "hypergradient", "matching", "regressors"}
     | {"reliability", "schedules"},
     {"net"},

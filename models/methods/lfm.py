@@ -15,6 +15,7 @@ from models.errors import UserError
 from models.hypergradient import hypergradient
 from models.method import Method
 from models.net import Net
+from models.optimizers import eager
 from models.tasks import Classification, Task
 from models.values import Batch, Context, Metrics, Output, Phase
 
@@ -177,7 +178,7 @@ class Lfm(Method):
         target = torch.cat([y for _, y in rows])
         features = {m: torch.cat([z[m] for z, _ in rows]) for m in rows[0][0]}
         head = list(self.net.fusion.parameters())
-        optimizer = torch.optim.LBFGS(head, max_iter=steps, line_search_fn="strong_wolfe")
+        optimizer = eager(torch.optim.LBFGS)(head, max_iter=steps, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
