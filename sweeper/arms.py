@@ -167,6 +167,7 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
             fuse = fusions if method.facts.get("fuses", True) else [None]
             for fusion, (more, suffix) in itertools.product(fuse, _each(method, modalities, entry)):
                 fixed, domains, published = _space(study, method, entry, train, more)
+                _check_modality(method, fixed, domains, modalities)
                 named = ", ".join(f"{m}: {_label('encoder', e)}" for m, e in encoders.items())
                 axes = {
                     "dataset": _label("dataset", options),
@@ -215,6 +216,15 @@ def _each(method: Entry, modalities: list[str], entry: MethodEntry) -> list[tupl
     if parameter is None or parameter in entry.space:
         return [({}, "")]
     return [({parameter: m}, f" {m}") for m in modalities]
+
+
+def _check_modality(method: Entry, fixed: Values, domains: Space, modalities: list[str]) -> None:
+    """Raise UserError if a parameter that names a modality may name one that the dataset lacks."""
+    parameter = space.read_file(method.name).get("per_modality")
+    if parameter is None:
+        return
+    for value in domains[parameter].choices if parameter in domains else (fixed[parameter],):
+        choose(parameter, value, modalities, f"method {method.name!r}")
 
 
 def _space(

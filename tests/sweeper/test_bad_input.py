@@ -51,6 +51,11 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         ({"encoders": {"m9": "mlp"}}, "unknown modality 'm9'"),
         ({"train": {"epoch": 2}}, "did you mean 'epochs'"),
         ({"methods": [{"name": "unimodal", "space": {"modalty": "m0"}}]}, "did you mean 'modality'"),
+        ({"methods": [{"name": "unimodal", "space": {"modality": "m9"}}]}, "unknown modality 'm9'"),
+        (
+            {"methods": [{"name": "unimodal", "space": {"modality": {"choice": ["m0", "m9"]}}}]},
+            "unknown modality 'm9' in method",
+        ),
         ({"select": {"metric": "acuracy"}}, "did you mean 'accuracy'"),
         ({"report": {"metrics": ["acuracy"]}}, "did you mean 'accuracy'"),
         ({"plugins": ["no_such_module"]}, "plugin 'no_such_module' cannot be imported"),
@@ -102,7 +107,7 @@ def test_a_study_that_is_not_there(refused: Refused, tmp_path):
 
 
 def test_data_that_are_not_there(refused: Refused, study_file, tmp_path):
-    study = study_file(dataset="digits3")
+    study = study_file(dataset="digits3", methods=["joint"])
     assert "--data-root or SWEEPER_DATA" in refused("run", study)
     assert "put the file of spoken, written and signed digits there" in refused(
         "run", study, "--data-root", tmp_path
