@@ -1,12 +1,14 @@
-"""The bridge to models/: the one module of the service that knows it. Nothing here imports torch but `execute`."""
+"""The bridge to models/: the one module of the service that knows it. torch is imported when a run is carried out."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -75,12 +77,10 @@ def execute(
     outlives the run, for those that differ only in what is fitted after training. With several ranks every rank
     calls this and rank 0 writes. `threads` is how many torch uses, since they can change a sum's last digit.
     """
-    with uncollected():  # before the clock starts: what a process imports once is no run's time
-        import torch
+    warm()  # before the clock starts: what a process imports once is no run's time
+    import torch
 
-        from models import parallel
-
-        import_module("models.trainer")
+    from models import parallel
 
     if threads:
         torch.set_num_threads(threads)
@@ -103,6 +103,14 @@ def execute(
     if parallel.rank() == 0:
         write_json(folder / "result.json", result)
     return result
+
+
+@cache
+def warm() -> None:
+    """Import what every run needs and leave it out of all later searches for garbage."""
+    with uncollected():
+        import_module("models.trainer")
+        gc.freeze()
 
 
 def arguments(order: Mapping[str, Any]) -> dict[str, Any]:
