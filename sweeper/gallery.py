@@ -11,7 +11,7 @@ from typing import Any
 from sweeper import figures
 from sweeper.arms import short_names
 from sweeper.bridge import direction, parse_condition
-from sweeper.report import Report
+from sweeper.report import Report, searched
 
 Record = Mapping[str, Any]
 Curves = list[tuple[str, dict[int, list[float]]]]
@@ -42,7 +42,7 @@ def draw(
     curves = [(name, {s: list(r["curve"]) for s, r in own.items()}) for name, own in final.items() if own]
     if curves:
         made += figures.curves(curves, folder / "validation", ylabel=f"validation {metric}")
-    search = _search(arms, records, metric)
+    search = _search(arms, searched(plan, records), metric)
     if search:
         made += figures.best_so_far(
             search, folder / "search", direction=direction(metric), ylabel=f"validation {metric}"
@@ -57,14 +57,12 @@ def draw(
 
 
 def _search(
-    arms: Mapping[str, str], records: Sequence[Record], metric: str
+    arms: Mapping[str, str], runs: Mapping[str, Sequence[Record]], metric: str
 ) -> list[tuple[str, list[tuple[float, float | None]]]]:
-    found: dict[str, list[tuple[float, float | None]]] = {name: [] for name in arms.values()}
-    for record in records:
-        if record["kind"] == "run" and record["stage"] == "search" and record["arm"] in arms:
-            own = found[arms[record["arm"]]]
-            value = record["metrics"]["validation"][metric] if record["status"] == "done" else None
-            own.append((len(own) + 1, value))
+    def value(run: Record) -> float | None:
+        return run["metrics"]["validation"][metric] if run["status"] == "done" else None
+
+    found = {name: [(n, value(run)) for n, run in enumerate(runs[arm], 1)] for arm, name in arms.items()}
     return [(name, values) for name, values in found.items() if values]
 
 

@@ -1,7 +1,8 @@
 """The ledger: an append-only file of JSON lines, the truth that tables and MLflow are views of.
 
 Kinds of line: `study` (what one plans), `run` (a finished, pruned, diverged or failed run), `proposed` (a configuration
-of an arm), `selected` (an arm's configuration, frozen on validation, with the keys of its final runs).
+of an arm), `shared` (a run that counts for a configuration, carried out as another's), `selected` (an arm's
+configuration, frozen on validation, with the keys of its final runs).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Ledger:
         self.records: list[Record] = []
         self.corrupt: list[int] = []
         self.runs: dict[str, Record] = {}
+        self._latest: dict[tuple[Any, ...], Record] = {}
         content = self.path.read_bytes() if self.path.exists() else b""
         for number, line in enumerate(content.split(b"\n"), start=1):
             if not line.strip():
@@ -44,6 +46,8 @@ class Ledger:
         kind = record["kind"]
         if kind == "run":
             self.runs[record["key"]] = record
+        else:
+            self._latest[_subject(record)] = record
         self.records.append(record)
 
     def append(self, record: Record) -> None:
@@ -56,6 +60,12 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
         self._index(record)
+
+    def note(self, record: Record) -> None:
+        """Add a record that is no run, unless the latest on its subject says the same, whatever the code's state."""
+        latest = self._latest.get(_subject(record))
+        if latest is None or {**latest, "git": ""} != {**record, "git": ""}:
+            self.append(record)
 
     def of(self, kind: str) -> Iterable[Record]:
         """Yield the records of one kind, in order."""
@@ -93,3 +103,9 @@ class Ledger:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
+
+
+def _subject(record: Record) -> tuple[Any, ...]:
+    """Return what a record that is no run is about."""
+    of_arm = record["kind"] in ("proposed", "shared")
+    return record["kind"], *map(record.get, ("arm", "configuration", "seed") if of_arm else ("study", "arm"))

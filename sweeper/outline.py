@@ -113,11 +113,12 @@ def title(split: str, metric: str) -> str:
 
 
 def points_of(record: Record, curve: Sequence[Mapping[str, float]]) -> list[Point]:
-    """Return a run's metric points: its results, then its curves, one step per epoch."""
+    """Return a run's metric points: its results, of a search run on validation alone, then its curves by epoch."""
     start, seconds = record["started"], record["seconds"]
     points: list[Point] = [
         (title(split, metric), value, start + seconds, 0)
         for split, values in sorted(record.get("metrics", {}).items())
+        if split == "validation" or record["stage"] == "final"
         for metric, value in values.items()
     ]
     for step, epoch in enumerate(curve, start=1):
@@ -138,17 +139,17 @@ def configurations(study: str, records: Sequence[Record]) -> dict[Place, Configu
     ours = [r for r in records if r.get("arm") in arms]
     selected = {r["arm"]: r for r in ours if r["kind"] == "selected" and r["study"] == study}
     found: dict[Place, Configuration] = {}
-    counted: dict[str, list[Configuration]] = {}
-    for record in (*(r for r in ours if r["kind"] in ("proposed", "run")), *selected.values()):
+    counted: dict[str, list[tuple[Configuration, str]]] = {}  # and the stage that the run is of here
+    for record in (*(r for r in ours if r["kind"] in ("proposed", "run", "shared")), *selected.values()):
         arm, number = place = record["arm"], record["configuration"]
         if place not in found:
             found[place] = Configuration(arm, number, labels[arm], arms[arm]["axes"], record["parameters"])
-        keys = [record["key"]] if record["kind"] == "run" else record.get("runs", {}).values()
+        keys = [record["key"]] if "key" in record else record.get("runs", {}).values()
         for key in keys:
-            counted.setdefault(key, []).append(found[place])
+            counted.setdefault(key, []).append((found[place], record.get("stage", "final")))
     for record in (r for r in records if r["kind"] == "run"):
-        for one in counted.get(record["key"], ()):
-            one.runs[record["key"]] = record
+        for one, stage in counted.get(record["key"], ()):
+            one.runs[record["key"]] = {**record, "stage": stage}
     for (arm, number), one in found.items():
         if arm in selected:
             chosen = selected[arm]["configuration"] == number
@@ -160,8 +161,8 @@ def configurations(study: str, records: Sequence[Record]) -> dict[Place, Configu
 def concerning(study: str, records: Sequence[Record]) -> list[Record]:
     """Return the records that the study's table and its outline are built from, in their order."""
     arms = {arm["key"] for arm in plan_of(study, records)["arms"]}
-    noted = [r for r in records if r["kind"] in ("proposed", "selected") and r["arm"] in arms]
-    keys = {key for r in noted for key in r.get("runs", {}).values()}
+    noted = [r for r in records if r["kind"] in ("shared", "selected") and r["arm"] in arms]
+    keys = {key for r in noted for key in r.get("runs", {"": r.get("key")}).values()}
 
     def concerns(record: Record) -> bool:
         if record["kind"] in ("study", "selected"):

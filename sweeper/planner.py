@@ -122,7 +122,9 @@ class Race:
                 run = self.queue[place]
                 del self.queue[place]
                 self.runs[run.configuration, run.stage, run.seed] = run
-                if self.record(run) is None:
+                if self.record(run) is not None:
+                    self._share(run)
+                else:
                     self.open.append(run)
                     if run.key not in self.planner.taken:  # else another arm or configuration runs it already
                         self.planner.taken[run.key] = run
@@ -135,7 +137,11 @@ class Race:
         """A run has a record now: what waited for it goes on, or is queued again if the record does not suit it."""
         waited = [run for run in self.open if run.key == key]
         self.open = [run for run in self.open if run.key != key]
-        self.queue.extendleft(run for run in waited if self.record(run) is None)
+        for run in waited:
+            if self.record(run) is None:
+                self.queue.appendleft(run)
+            else:
+                self._share(run)
 
     def record(self, run: Run) -> Record | None:
         """Return the run's record as its own limits show it, None if there is none that goes far enough.
@@ -260,6 +266,13 @@ class Race:
 
     def _run(self, k: int, stage: str, seed: int) -> Run:
         return Run(self.arm, k, self.configurations[k], stage, seed, self._limits(k, stage, seed))
+
+    def _share(self, run: Run) -> None:
+        """Note a search run that was carried out as another's, so that it counts here as well."""
+        place = {"arm": self.arm.key, "configuration": run.configuration, "stage": run.stage}
+        record = self.planner.records[run.key]
+        if run.stage == "search" and any(record[name] != value for name, value in place.items()):
+            self.note({"kind": "shared", **place, "seed": run.seed, "key": run.key})
 
     def _limits(self, k: int, stage: str, seed: int) -> dict[str, float]:
         """Return where a run of the first rung may end early: told curves of the same seed are the yardstick."""

@@ -32,20 +32,6 @@ def announcement(study: Study, unfolded: list[Arm], origin: Mapping[str, str]) -
     }
 
 
-def note(ledger: Ledger, record: dict[str, Any]) -> None:
-    """Append a record unless the latest of its kind, study and arm says the same."""
-    same = [r for r in ledger.of(record["kind"]) if _subject(r) == _subject(record)]
-    if not same or {k: v for k, v in same[-1].items() if k != "git"} != {
-        k: v for k, v in record.items() if k != "git"
-    }:
-        ledger.append(record)
-
-
-def _subject(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    place = record.get("configuration") if record["kind"] == "proposed" else None
-    return record["kind"], record.get("study"), record.get("arm"), place
-
-
 def proposals(ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
     """Return {arm: {configuration: parameters}} as proposed so far."""
     found: dict[str, dict[int, dict[str, Any]]] = {}

@@ -98,6 +98,19 @@ def build(
     )
 
 
+def searched(plan: Record, records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the search runs {arm: records} that the arms of a study plan used, whoever carried them out."""
+    found: dict[str, list[Record]] = {arm["key"]: [] for arm in plan["arms"]}
+    seeds, runs = set(plan["search"]["seeds"]), {}
+    for record in records:
+        if record["kind"] == "run":
+            runs[record["key"]] = record
+        searched = record["kind"] in ("run", "shared") and record["stage"] == "search"
+        if searched and record["arm"] in found and record["seed"] in seeds:
+            found[record["arm"]].append(runs[record["key"]])
+    return found
+
+
 def write(found: Report, folder: Path) -> list[Path]:
     """Write the table in every format into the study's folder and return the files."""
     made = []
@@ -201,11 +214,10 @@ def _spent(plan: Record, records: Sequence[Record]) -> str:
     """Return what searching took, by method: runs and seconds, over its arms."""
     names = {arm["key"]: arm["axes"]["method"] for arm in plan["arms"]}
     spent = {name: [0, 0.0] for name in names.values()}
-    for record in records:
-        if record["kind"] == "run" and record["stage"] == "search" and record["arm"] in names:
-            total = spent[names[record["arm"]]]
-            total[0] += 1
-            total[1] += record["seconds"]
+    for arm, runs in searched(plan, records).items():
+        total = spent[names[arm]]
+        total[0] += len(runs)
+        total[1] += sum(run["seconds"] for run in runs)
     return "search spent " + ", ".join(f"{name} {n} runs in {_time(s)}" for name, (n, s) in spent.items())
 
 

@@ -207,7 +207,7 @@ class Session:
         elif record["kind"] == "run":
             self.ledger.append(record)
         else:
-            records.note(self.ledger, record)
+            self.ledger.note(record)
 
 
 def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import pytest
 from sweeper import arms, bridge, cli, storage, study
 from sweeper.ledger import Ledger
 from sweeper.planner import Planner
-from sweeper.records import HOME, announcement, as_record, note, proposals
+from sweeper.records import HOME, announcement, as_record, proposals
 
 CHANGES = {"methods": ["joint", {"name": "ogm", "space": {"ge": False}}], "dataset": "synthetic"}
 
@@ -43,8 +43,8 @@ def begun(tmp_path, study_file):
         unfolded = arms.unfold(loaded)
         ledger = Ledger(storage.open_storage(str(tmp_path / "store")).ledger)
         origin = {"git": "abc", "versions": "v"}
-        note(ledger, announcement(loaded, unfolded, origin))
-        planner = Planner(loaded, unfolded, ledger.runs, proposals(ledger), lambda r: note(ledger, r))
+        ledger.note(announcement(loaded, unfolded, origin))
+        planner = Planner(loaded, unfolded, ledger.runs, proposals(ledger), ledger.note)
         while n and (run := planner.take()) is not None:
             n -= 1
             scores = {"accuracy": 0.5 + int(run.key[:4], 16) / 2**18, "loss": 0.1}

@@ -9,13 +9,15 @@ import math
 import random
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
-from sweeper import arms, racing, service
+from sweeper import arms, outline, racing, report, service
+from sweeper.ledger import Ledger
 from sweeper.planner import SAME_ERROR_STOPS, Planner
 from sweeper.progress import Progress
-from sweeper.records import as_record, note, proposals
+from sweeper.records import announcement, as_record, proposals
 from sweeper.study import parse
 
 LR = {"train.lr": {"float": [0.0001, 1.0], "log": True}, "train.weight_decay": 0.0, "train.batch_size": 64}
@@ -109,21 +111,14 @@ def failing(run):
 # The clock
 
 
-class Book:
+class Book(Ledger):
     """A ledger in memory."""
 
     def __init__(self):
-        self.records = []
+        super().__init__(Path("/dev/null"))
 
     def append(self, record):
-        self.records.append(record)
-
-    def of(self, kind):
-        return (r for r in self.records if r["kind"] == kind)
-
-    @property
-    def runs(self):
-        return {r["key"]: r for r in self.of("run")}
+        self._index(record)
 
 
 @dataclass
@@ -171,7 +166,11 @@ class Life:
 
 def plan(study, book):
     usable = {k: r for k, r in book.runs.items() if r["status"] in service.REPEATABLE}
-    return Planner(study, arms.unfold(study), usable, proposals(book), lambda r: note(book, r))
+    return Planner(study, arms.unfold(study), usable, proposals(book), book.note)
+
+
+def settle(planner, run, result):
+    planner.settle(run.key, as_record(planner.study, run, result, {}))
 
 
 def simulate(study, worker=train, *, slots=1, clock=0, book=None, die_after=math.inf):
@@ -216,9 +215,9 @@ def test_a_configuration_is_proposed_from_all_results_up_to_ahead_before_it():
     assert [run.configuration for run in runs] == [0, 1, 2]
     assert planner.take() is None
     for run in runs[:0:-1]:  # 2 and 1 are done, 0 is not
-        planner.settle(run.key, train(run))
+        settle(planner, run, train(run))
         assert planner.take() is None
-    planner.settle(runs[0].key, train(runs[0]))
+    settle(planner, runs[0], train(runs[0]))
     assert [planner.take().configuration for _ in range(3)] == [3, 4, 5]
     assert planner.take() is None
 
@@ -244,7 +243,7 @@ def test_a_run_that_one_arm_ended_early_goes_on_for_an_arm_that_waited_for_it_in
     searching, waiting = planner.races
 
     def finish(run, value):
-        planner.settle(run.key, result_of("done", value, [value] * 18))
+        settle(planner, run, result_of("done", value, [value] * 18))
 
     one, held = planner.take(), planner.take()  # of the searching arm, of the other
     for _ in range(3):
@@ -255,7 +254,7 @@ def test_a_run_that_one_arm_ended_early_goes_on_for_an_arm_that_waited_for_it_in
     finish(held, 0.1)
     assert planner.take() is None  # the other arm wants the same run next, and in full
     assert [(run.key, run.limits) for run in waiting.open] == [(one.key, {})]
-    planner.settle(one.key, result_of("pruned", 0.1, [0.1, 0.1]))
+    settle(planner, one, result_of("pruned", 0.1, [0.1, 0.1]))
     again = next(run for run in iter(planner.take, None) if run.arm == waiting.arm)
     assert (again.key, again.limits) == (one.key, {})
     finish(again, 0.1)
@@ -322,7 +321,7 @@ def test_an_arm_whose_runs_never_end_holds_up_nobody():
         if run.arm.method.name == "ogm":
             stuck.add(run.key)
         else:
-            planner.settle(run.key, train(run))
+            settle(planner, run, train(run))
     assert [race.stage for race in planner.races] == ["over", "propose", "over"]
     assert len(stuck) == 2
     assert not planner.finished
@@ -492,6 +491,33 @@ def test_what_another_study_ran_is_not_run_again():
     assert {r["study"] for r in book.of("selected")} == {"simulated", "another"}
 
 
+def counted(life):
+    """What the searches of a study amount to in its caption and in MLflow, arm by arm: {(configuration, seed)}."""
+    study = life.planner.study
+    plan = announcement(study, arms.unfold(study), {"git": ""})
+    records = [*life.book.records, plan]
+    shown = {arm["key"]: set() for arm in plan["arms"]}
+    for (arm, k), one in outline.configurations(study.study, records).items():
+        shown[arm] |= {(k, r["seed"]) for r in one.runs.values() if r["stage"] == "search"}
+    assert {arm: len(runs) for arm, runs in report.searched(plan, records).items()} == {
+        arm: len(places) for arm, places in shown.items()
+    }
+    return shown
+
+
+def test_runs_that_other_arms_and_studies_carried_out_count_in_every_search_that_used_them():
+    wide = study_of(study="wide", methods=["joint"], space=SIX)
+    alone = counted(simulate(wide))
+    narrow = {"methods": ["joint"], "space": {**SIX, "train.batch_size": 64}}
+    book = simulate(study_of({"seeds": [0, 1]}, study="tuned", **narrow)).book
+    book = simulate(
+        study_of({"seeds": [7]}, study="reported", **narrow, final={"seeds": [2, 3]}), book=book
+    ).book
+    after = simulate(wide, book=book)
+    assert {r["seed"] for r in book.of("shared")} > {0, 1}
+    assert counted(after) == alone
+
+
 @pytest.mark.parametrize("slots", [1, 7])
 def test_two_arms_with_equal_runs_run_them_once_and_both_select(slots):
     life = simulate(study_of(methods=[{"name": "joint", "label": x} for x in ("one", "two")]), slots=slots)
@@ -609,7 +635,7 @@ def test_the_progress_line_says_runs_best_and_time_left():
     assert progress.line(0) == f"runs 0/{2 * PER_ARM}"
     for _ in range(3):
         run = planner.take()
-        planner.settle(run.key, train(run))
+        settle(planner, run, train(run))
         progress.done += 1
     best = ["{1:.3f} #{0}".format(*race.best()) for race in planner.races]
     assert progress.line(60) == (

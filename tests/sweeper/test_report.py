@@ -68,7 +68,7 @@ def built(*records, **options):
 def whole(one, values):
     """The records of an arm that is through: search runs and report runs."""
     keys = [f"k{one['key']}{i}" for i in range(len(values))]
-    searched = [run(f"s{one['key']}{i}", one, i, 0.5, stage="search") for i in range(3)]
+    searched = [run(f"s{one['key']}{i}", one, i % 2, 0.5, stage="search") for i in range(4)]
     final = [run(key, one, 100 + i, value) for i, (key, value) in enumerate(zip(keys, values, strict=True))]
     return [*searched, selected(one, keys), *final]
 
@@ -251,7 +251,7 @@ def test_the_caption_says_rule_budget_seeds_looks_and_code():
     assert built(*records).caption == [
         "Study s: selected by best mean of accuracy.",
         "Budget per method and arm: 8 configurations (tpe, the published defaults first), racing halving, early"
-        " stopping none; search spent joint 3 runs in 6 s, lfm 3 runs in 6 s.",
+        " stopping none; search spent joint 4 runs in 8 s, lfm 4 runs in 8 s.",
         "Tuning seeds 0, 1; report seeds 100, 101.",
         "Test looks per arm: 1.",
         "Code: abc123.",

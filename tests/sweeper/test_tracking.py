@@ -348,6 +348,30 @@ def test_only_records_that_concern_the_study_are_kept(storage):
     assert not any("mla" in name for name in View(storage).runs)
 
 
+def test_a_run_of_another_study_counts_for_the_configuration_that_shares_it(storage):
+    elsewhere = run("mla", 0, "final", 1, key="common", study="other")
+    shared = {
+        "kind": "shared",
+        "arm": "arm-joint",
+        "configuration": 0,
+        "stage": "search",
+        "seed": 1,
+        "key": "common",
+    }
+    own = [plan(["joint"]), proposed("joint", 0), run("joint", 0, "search", 0), shared]
+    append(storage, [elsewhere, *own])
+    mirror(storage)
+    seen = View(storage)
+    values = [r["metrics"]["validation"]["accuracy"] for r in (elsewhere, own[2])]
+    assert seen["joint #0"].data.metrics["accuracy.mean"] == pytest.approx(np.mean(values))
+    assert seen["joint #0"].data.metrics["accuracy.n"] == 2
+    assert not any(
+        name.startswith("test") for name in seen["joint #0, seed 1"].data.metrics
+    )  # not tuning's to see
+    assert {"joint #0", "joint #0, seed 0", "joint #0, seed 1"} < set(seen.runs)
+    assert fetch_records(uri_of(storage), "study") == [elsewhere, *own]
+
+
 def test_fetching_an_unknown_study_names_the_known_ones(shown):
     with pytest.raises(tracking.UserError, match=r"stduy.*study"):
         fetch_records(uri_of(shown[0]), "stduy")
