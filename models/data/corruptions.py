@@ -20,12 +20,12 @@ from models.data.dataset import blocks, mean_std
 class Statistics:
     """Range, mean and std of all numbers in `array[rows]`, a modality's train rows, read when first asked for.
 
-    `scale` is the (mean, std) a batch is standardised with; None: it is not, and mean and std are computed here.
+    `zero` is the number that a batch holds as 0.
     """
 
     array: np.ndarray
     rows: np.ndarray
-    scale: tuple[float, float] | None = None
+    zero: float = 0.0
 
     @cached_property
     def range(self) -> tuple[float, float]:
@@ -36,12 +36,7 @@ class Statistics:
     @cached_property
     def moments(self) -> tuple[float, float]:
         """Mean and std."""
-        return self.scale or mean_std(self.array, self.rows)
-
-    @property
-    def zero(self) -> float:
-        """The number that a batch holds as 0."""
-        return self.scale[0] if self.scale else 0.0
+        return mean_std(self.array, self.rows)
 
 
 Corruption = Callable[[np.ndarray, float, np.random.Generator, Statistics], np.ndarray]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data.dataset import Dataset, assemble
+from models.data.dataset import Dataset, assemble, standardized
 
 CITE = "Alpaydin & Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998), as shipped by scikit-learn"
 
@@ -22,8 +22,7 @@ def load(*, root: Path | None = None) -> Dataset:
     images, target = table[:, :64].reshape(-1, 8, 8), table[:, 64].astype(np.int64)
     inputs = {"left": images[:, :, :4].reshape(-1, 32), "right": images[:, :, 4:].reshape(-1, 32)}
     rows = {"train": np.arange(1000), "validation": np.arange(1000, 1300), "test": np.arange(1300, 1797)}
-    scale = dict.fromkeys(inputs, (0.0, 16.0))
-    return assemble("digits", inputs, target, rows, n_classes=10, cite=CITE, scale=scale)
+    return standardized(assemble("digits", inputs, target, rows, n_classes=10, cite=CITE))
 
 
 def modalities(*, root: Path | None = None, **_: object) -> list[str]:

@@ -265,7 +265,7 @@ def _statistics(dataset: Dataset) -> dict[str, Statistics]:
             m: Statistics(
                 array,
                 train[dataset.present[m][train]] if m in dataset.present else train,
-                dataset.scale.get(m),
+                dataset.scale.get(m, (0.0, 1.0))[0],
             )
             for m, array in dataset.inputs.items()
         }

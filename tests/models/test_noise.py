@@ -166,6 +166,16 @@ def test_statistics_are_those_of_the_train_rows_that_have_the_modality():
     assert set(found["x"].ravel()) == {50, 150}
 
 
+@pytest.mark.parametrize("standardize", [True, False])
+def test_noise_is_measured_by_the_std_of_the_rows_whatever_scale_a_batch_has(standardize):
+    dataset = mixed()
+    if not standardize:
+        dataset = replace(dataset, scale={"vector": (0.0, 16.0)})
+    rows = np.arange(N)
+    noise = read(dataset, "gaussian-5 (share 1)", rows)[0]["vector"] - dataset.inputs["vector"]
+    assert noise.std() == pytest.approx(0.5 * dataset.inputs["vector"][:100].std(), rel=0.05)
+
+
 def test_statistics_are_computed_once_and_forgotten_with_the_dataset():
     dataset = mixed()
     corrupted(dataset, parse("salt-5"), 0, TEST)[0].inputs["image"][TEST]
