@@ -48,7 +48,7 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
-def mean(value: Tensor, rows: int) -> Tensor:
+def mean(value: Tensor, rows: float) -> Tensor:
     """Return the mean over all rows of the global batch, given this rank's mean over its `rows` (no gradient)."""
     if world() == 1:
         return value.detach()

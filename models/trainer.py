@@ -14,8 +14,8 @@
 
 Test data do not exist here. Everything random comes from named streams of the run's seed, so a resumed run equals
 an uninterrupted one, and run r of every method shares initial weights, order and held-out rows. With W ranks each
-trains on its part of the same global batch (parallel.py states the contract). Batch norm is the exception: its
-statistics are those of a rank's own rows, as in data-parallel training everywhere.
+trains on its part of the same global batch (parallel.py states the contract). Batch norm is an exception, its
+statistics are those of a rank's own rows, and so is a layer's dropout, as in data-parallel training everywhere.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training gives: the curve {name: value} per epoch, the best epoch, whether limits ended it early."""
+    """What training gives: the curve {name: value} per epoch, the epoch kept, whether limits ended it early."""
 
     curve: list[dict[str, float]]
     best_epoch: int
@@ -160,7 +160,9 @@ class _Run:
         while progress.epoch < phase.epochs and not progress.stopped:
             self._fit_epoch(phase)
             self._save(last=progress.stopped or progress.epoch == phase.epochs)
-        if phase.keep == "best" and progress.best_state is not None:
+        if phase.keep == "last":
+            progress.best_epoch = len(progress.curve)
+        elif progress.best_state is not None:
             self.method.load_state_dict(progress.best_state)
         self.method.on_phase_end(self._context(phase, defaultdict(list)))
 
@@ -168,12 +170,14 @@ class _Run:
         method, progress = self.method, self.progress
         torch.manual_seed(stream_seed(self.seed, "torch", phase.name, progress.epoch))
         logged: defaultdict[str, list[float]] = defaultdict(list)
-        losses: defaultdict[str, list[tuple[Tensor, int]]] = defaultdict(list)
-        rows_seen, autocast = 0, self._autocast()
+        losses: defaultdict[str, list[tuple[Tensor, float]]] = defaultdict(list)
+        rows_seen, autocast = 0.0, self._autocast()
         method.train()
         method.on_epoch_start(self._context(phase, logged))
-        for batch, share in self._shuffled(phase.name):
-            with parallel.replicated() if share == 1.0 and parallel.world() > 1 else nullcontext():
+        for batch, share in self._shuffled():
+            everyones = share == 1.0 and parallel.world() > 1
+            counted = len(batch) / parallel.world() if everyones else len(batch)
+            with parallel.replicated() if everyones else nullcontext():
                 ctx = self._context(phase, logged)
                 objectives = iter(method.objectives(batch, ctx))
                 while True:
@@ -183,8 +187,8 @@ class _Run:
                         break
                     self._step(objective, share, ctx)
                     for name, loss in objective.losses.items():
-                        losses[name].append((loss.detach(), len(batch)))
-            rows_seen += len(batch)
+                        losses[name].append((loss.detach(), counted))
+            rows_seen += counted
             progress.step += 1
         means = self._mean_losses(losses, rows_seen)
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -226,11 +230,14 @@ class _Run:
             torch.nn.utils.clip_grad_norm_(method.parameters(), self.settings.clip)
         self.optimizer.step()
 
-    def _shuffled(self, phase: str) -> Iterator[tuple[Batch, float]]:
-        """Yield (this rank's rows, their share of the global batch); a batch too small to share is everyone's."""
+    def _shuffled(self) -> Iterator[tuple[Batch, float]]:
+        """Yield (this rank's rows, their share of the global batch); a batch too small to share is everyone's.
+
+        Rows are sorted by a random number of their own, so that whatever is held out leaves the order of the others.
+        """
         feed, world, rank = self.splits.train, parallel.world(), parallel.rank()
-        order = numpy_stream(self.seed, "order", phase, self.progress.epoch).permutation(len(feed))
-        positions = torch.as_tensor(order, device=feed.device)
+        numbers = numpy_stream(self.seed, "order", len(self.progress.curve)).random(feed.rows.max() + 1)
+        positions = torch.as_tensor(numbers[feed.rows].argsort(), device=feed.device)
         for part in positions.split(self.settings.batch_size):
             if world == 1 or len(part) < world:
                 yield feed.batch(part), 1.0
@@ -238,7 +245,7 @@ class _Run:
                 own = part.tensor_split(world)[rank]
                 yield feed.batch(own), len(own) / len(part)
 
-    def _mean_losses(self, losses: dict[str, list[tuple[Tensor, int]]], rows: int) -> dict[str, float]:
+    def _mean_losses(self, losses: dict[str, list[tuple[Tensor, float]]], rows: float) -> dict[str, float]:
         means = {}
         for name, parts in losses.items():
             values, sizes = zip(*parts, strict=True)

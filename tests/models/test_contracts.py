@@ -205,6 +205,28 @@ def test_held_out_rows_are_never_trained_on():
     assert train_rows | held == set(data.rows["train"].tolist())
 
 
+@pytest.mark.parametrize("case", EVERY)
+def test_every_method_sees_the_rows_in_the_same_order(case):
+    data = synthetic()
+
+    def orders(named, fusion):
+        method = build(named, data, fusion=fusion)
+        seen, forward = [], method.objectives
+        method.objectives = lambda batch, ctx: seen.append(batch.index.tolist()) or forward(batch, ctx)
+        fit(method, data, dataclasses.replace(SETTINGS, epochs=4))
+        rows, held = [i for batch in seen for i in batch], splits_of(data, method, 0).held_out.rows.tolist()
+        return rows, held
+
+    rows, held = orders(case.named, fusion_of(case))
+    assert rows == [i for i in orders({"name": "joint"}, "concat")[0] if i not in held]
+
+
+def test_the_last_epochs_weights_are_kept_where_a_method_says_so():
+    data = synthetic()
+    method = build({"name": "lfm", "schedule": "constant", "alpha": 1.0}, data)
+    assert fit(method, data, dataclasses.replace(SETTINGS, epochs=4)).best_epoch == 4
+
+
 def test_divergence_is_told():
     data = synthetic()
     method = build({"name": "joint"}, data)

@@ -62,7 +62,9 @@ def test_two_ranks_equal_one(two_ranks, number, rows):
         for scores in ("scores", "noisy"):
             assert found[scores] == pytest.approx(alone[scores], rel=1e-5, abs=1e-5)
         for there, here in zip(found["curve"], alone["curve"], strict=True):
-            validation = {k: v for k, v in here.items() if k.startswith("validation/") or k == "alpha"}
+            validation = {
+                k: v for k, v in here.items() if k.startswith(("validation/", "loss/")) or k == "alpha"
+            }
             assert {k: there[k] for k in validation} == pytest.approx(validation, rel=1e-5, abs=1e-5)
 
 
