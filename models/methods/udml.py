@@ -56,7 +56,8 @@ class Udml(Method):
 
     `variant` released: factors 1 + M w; E = exp(½ of two linear layers); w trains E; d_m the 1-norm of the
     logits of m alone, in the batch before; these logits, and those of L, from weighted features; the highest
-    level replaces the input. Left out: batch norm in μ and Σ, dropout in E, d of 32 and 10 at the start.
+    level replaces the input; α weighs and L_est counts in the clean phase, too. Left out: batch norm in μ and Σ,
+    dropout in E, d of 32 and 10 at the start.
 
     The output's `extra` holds weight/m, dependency/m and uncertainty/m (w, α, ρ; ρ = 1 in the clean phase), each
     (B,); their means are logged. Raises UserError for values out of range.
@@ -168,7 +169,7 @@ class Udml(Method):
             normal = {m: gaussian.normal(z, ctx.generator("sample", m), *place) for m, z in mean.items()}
             drawn = {m: gaussian.sample(z, log_variance[m], normal[m]) for m, z in mean.items()}
             features = times(present, drawn)
-        if self.estimator and noisy:
+        if self.estimator and (noisy or self.released):
             self._observe(log_variance, present)
         if self.dependency and self.scope == "running" and not self.released:
             self.changes.update(self._change(features), present)
@@ -180,7 +181,7 @@ class Udml(Method):
             losses["unimodal"] = self.gamma * sum(self.task.loss(x, batch.target) for x in alone)
             if self.dependency and self.released:
                 self.changes.update(alone.detach().abs().sum(-1).T, present)
-        if estimate is not None and noisy:
+        if estimate is not None and (noisy or self.released):
             error = (estimate - level / self.levels).square()
             losses["estimation"] = self.lambda_est * (error * present).mean(0).sum()
         if self.beta and log_variance:
@@ -237,12 +238,12 @@ class Udml(Method):
     def _log_rho(self, features: Features, log_variance: Features, estimate: Tensor | None) -> Tensor:
         """Return log ρ (B, M)."""
         if self.uncertainty == "estimated":
-            return 2 * (self.floor + self.levels * estimate.clamp_min(0)).log()
+            least = estimate if self.released else estimate.clamp_min(0)
+            return 2 * (self.floor + self.levels * least).log()
         if self.uncertainty == "variance":
             return torch.stack([gaussian.log_mean_variance(v) for v in log_variance.values()], -1)
         if self.uncertainty == "energy":
-            logits = self.net.fusion.unimodal(features)
-            return torch.stack([-logits[m].logsumexp(-1) for m in features], -1)
+            return -self._alone(features).logsumexp(-1).T
         return torch.stack([z.new_zeros(len(z)) for z in features.values()], -1)
 
     def _fuse(self, features: Features, log_rho: Tensor, present: Tensor) -> tuple[Output, Features]:
@@ -253,14 +254,19 @@ class Udml(Method):
             d = self._change(features) if self.scope == "sample" else self.changes.mean
             alpha = dependencies(d.to(log_rho).expand_as(log_rho), present)
         used = (log_rho if self.released else log_rho.detach()) * (self.stage == NOISY)
-        w = weights(used, alpha.log() * (self.stage != CLEAN), present)
+        weighing = (self.stage != CLEAN) | self.released
+        w = weights(used, alpha.log() * weighing, present)
         weighted = times(present.sum(-1, keepdim=True) * w + self.released, features)
         extra = {
             f"{name}/{m}": column
             for name, values in {"weight": w, "dependency": alpha, "uncertainty": log_rho.exp()}.items()
             for m, column in zip(features, values.detach().unbind(-1), strict=True)
         }
-        return Output(features, self.net.fusion(weighted), self.net.fusion.unimodal, extra), weighted
+        return Output(features, self.net.fusion(weighted), self.read_out, extra), weighted
+
+    def read_out(self, features: Features) -> Features:
+        """Return the logits (B, C) of each modality, the others left out."""
+        return dict(zip(features, self._alone(features), strict=True))
 
     @torch.no_grad()
     def _change(self, features: Features) -> Tensor:

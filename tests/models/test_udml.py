@@ -219,9 +219,9 @@ def test_the_factors_are_m_times_the_weights(modalities):
     output = method(batch)
     weighted = times(len(modalities) * columns(output, "weight"), output.features)
     assert torch.allclose(output.fused, method.net.fusion(weighted), atol=1e-6)
-    assert all(
-        torch.equal(output.unimodal[m], x) for m, x in method.net.fusion.unimodal(output.features).items()
-    )
+    for m, logits in output.unimodal.items():
+        alone = {k: z if k == m else torch.zeros_like(z) for k, z in output.features.items()}
+        assert torch.allclose(logits, method.net.fusion(alone), atol=1e-6)
 
 
 def test_the_losses_are_the_printed_sums():
@@ -462,6 +462,26 @@ def test_the_released_dependency_is_the_norm_of_the_logits_alone_in_the_batch_be
     d = kept_only(method.net.fusion, weighted, torch.eye(2)).abs().sum(-1).T.mean(0, keepdim=True)
     second = columns(objective(method, batch).output, "dependency")
     assert torch.allclose(second, dependencies(d, every(1, 2)).expand(ROWS, 2), atol=1e-5)
+
+
+def test_the_released_clean_phase_weighs_by_dependency_and_trains_the_estimator():
+    for variant, differ in (("released", True), ("paper", False)):
+        method = build(variant=variant)
+        steps = [objective(method, batch_of(seed=seed), "clean") for seed in (3, 4)]
+        output = steps[1].output
+        assert ("estimation" in steps[1].losses) == differ
+        assert torch.allclose(*columns(output, "weight").unbind(-1)) != differ
+        ratio = columns(output, "weight") * columns(output, "dependency")
+        assert torch.allclose(*ratio.unbind(-1)) == differ
+
+
+def test_the_released_uncertainty_has_no_floor():
+    method = build(variant="released")
+    with torch.no_grad():
+        method.estimator["red"][-1].weight.zero_()
+        method.estimator["red"][-1].bias.fill_(-2.0)
+    inputs = dict.fromkeys(TWO, torch.ones(1, WIDTH))
+    assert method._log_rho({}, inputs, method._estimate(inputs))[0, 0].item() == pytest.approx(-2)
 
 
 def test_the_released_estimate_is_the_exponential_of_half_a_linear_map_and_bounded():
