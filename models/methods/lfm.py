@@ -42,11 +42,12 @@ class Lfm(Method):
     gradients.
 
     Deviations: the inner gradients are taken on the epoch's first training batch at the epoch's last
-    weights. If the weights kept are of an epoch with scheduled α = 1, the head has had no labels and is
-    fitted to the frozen features when the phase ends; the paper reports such cells without saying how. Tasks
-    other than classification, which it does not report, take L_cls for their loss and match infonce alone. The
-    released code also doubles both losses, which is double the learning rate, and averages two heads, which
-    is fusion `mean`.
+    weights (solver released: on the first held-out batch, as the code does). If the weights kept are of an
+    epoch with scheduled α = 1, the head has had no labels and is fitted to the frozen features when the phase
+    ends; the paper reports such cells without saying how. Early stopping judges such epochs by the untrained
+    head. Tasks other than classification, which it does not report, take L_cls for their loss and match
+    infonce alone. The released code also doubles both losses, which is double the learning rate, and averages
+    two heads, which is fusion `mean`.
     """
 
     tasks = ("classification", "multilabel", "regression")
@@ -100,6 +101,7 @@ class Lfm(Method):
         self.eta_alpha, self.clip = eta_alpha, (clip_low, clip_high)
         options = {"lr": solver_lr, "steps": solver_steps, "damping": damping, "normalize": normalize}
         self.solve = partial(hypergradient, solver=solver, **options)
+        self.inner_held_out = solver == "released"
         if self.curve is None:
             _require(0 < held_out_fraction < 1, "held_out_fraction", held_out_fraction, "above 0 and below 1")
             self.held_out = held_out_fraction
@@ -151,8 +153,9 @@ class Lfm(Method):
             return
         parameters = [p for p in self.parameters() if p.requires_grad]
         with _frozen_statistics(self), parallel.replicated():
-            outer = partial(self._outer_losses, ctx)
-            value = self.solve(self._inner_losses, outer, parameters, float(self.alpha))
+            batch = next(iter(ctx.held_out())) if self.inner_held_out else self.inner
+            inner, outer = partial(self._inner_losses, batch), partial(self._outer_losses, ctx)
+            value = self.solve(inner, outer, parameters, float(self.alpha))
         value = parallel.mean(value, 1)  # equal but for rounding
         ctx.log("hypergradient", value.item())
         self.alpha.sub_(self.eta_alpha * value).clamp_(*self.clip)
@@ -163,9 +166,9 @@ class Lfm(Method):
             with _frozen_statistics(self), parallel.replicated():
                 self._fit_head(ctx)
 
-    def _inner_losses(self) -> tuple[Tensor, Tensor]:
-        output = self(self.inner)
-        return self.task.loss(output.fused, self.inner.target), self.matching(output, self.inner)
+    def _inner_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        output = self(batch)
+        return self.task.loss(output.fused, batch.target), self.matching(output, batch)
 
     def _outer_losses(self, ctx: Context) -> Iterator[tuple[Tensor, int]]:
         for batch in ctx.held_out():
@@ -205,12 +208,17 @@ def _whole(batch: Batch) -> Batch:
 
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Put `module` in evaluation mode meanwhile, but not recurrent layers: cuDNN refuses their gradients."""
+    """Put `module` in evaluation mode meanwhile; recurrent layers, whose gradients cuDNN then refuses, drop nothing."""
     modes = {m: m.training for m in module.modules()}
+    dropouts = {m: m.dropout for m in modes if isinstance(m, nn.RNNBase)}
     for m in modes:
-        m.training = isinstance(m, nn.RNNBase)
+        m.training = m in dropouts
+    for m in dropouts:
+        m.dropout = 0.0
     try:
         yield
     finally:
         for m, mode in modes.items():
             m.training = mode
+        for m, dropout in dropouts.items():
+            m.dropout = dropout

@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy
 from models import gradients, matching, registry
 from models.encoders import mlp
 from models.errors import UserError
-from models.fusion import Concat
+from models.fusion import Concat, Lstm
 from models.method import Method
-from models.methods.lfm import Lfm
+from models.methods.lfm import Lfm, _frozen_statistics
 from models.net import Net
 from models.tasks import Classification
 from models.values import Batch, Context, DataSpec, InputSpec, Phase
@@ -193,6 +193,30 @@ def test_alpha_falls_by_the_hyper_gradient_of_the_held_out_rows():
     delta = grad(method.matching(output, inner)) - grad(cross_entropy(method(inner).fused, inner.target))
     method.on_epoch_end(ctx, {})
     assert method.alpha.item() == pytest.approx(0.5 + 0.1 * 0.2 * (delta @ outer).item(), abs=1e-6)
+
+
+def test_the_released_solver_reads_held_out_rows_alone():
+    found = []
+    for first in (0, 1):
+        method, ctx = build(solver="released", alpha0=0.5, eta_alpha=0.5), context()
+        method.on_epoch_start(ctx)
+        method.loss(method(rows_of(first)), rows_of(first), ctx)
+        method.on_epoch_end(ctx, {})
+        found.append(method.alpha.item())
+    assert found[0] == found[1] != 0.5
+
+
+def test_nothing_drops_out_where_the_objective_must_be_one_function():
+    method = build(schedule="constant", alpha=1.0)
+    dims = {m: e.dim for m, e in method.net.encoders.items()}
+    method.net.fusion = Lstm(dims, CLASSES, layers=2, dropout=0.5)
+    method.train()
+    lstm, rows = method.net.fusion.lstm, rows_of(0)
+    with _frozen_statistics(method):
+        assert lstm.training  # cuDNN wants that for gradients
+        assert torch.equal(method(rows).fused, method(rows).fused)
+    assert lstm.dropout == 0.5
+    assert not torch.equal(method(rows).fused, method(rows).fused)
 
 
 def test_a_hyper_step_leaves_weights_statistics_and_modes_alone():
