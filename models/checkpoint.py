@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,5 +19,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """Return the state at `path`, or None if there is none."""
-    return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
+    """Return the state at `path`, or None if there is none that can be read."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
+    except (pickle.UnpicklingError, EOFError, RuntimeError):  # what torch raises for a damaged file
+        return None

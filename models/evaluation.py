@@ -82,7 +82,7 @@ def evaluate(method: Method, feed: Feed, batch_size: int = 512) -> Evaluation:
 def quick_scores(task: Task, found: Evaluation) -> dict[str, float]:
     """Return what every epoch reports: loss, the headline metric fused and per modality, gap, modality distance."""
     name = task.headline
-    own = {m: task.quick(p, found.target) for m, p in found.unimodal.items()}
+    own = {m: task.quick(*rows) for m, rows in _alone(found).items()}
     scores = {"loss": found.loss, name: task.quick(found.predicted, found.target)}
     scores |= {f"{name}/{m}": value for m, value in own.items()}
     if len(own) > 1:
@@ -98,11 +98,18 @@ def all_scores(task: Task, found: Evaluation) -> dict[str, float]:
     method says what they need. What is undefined, such as the correlation of a constant weight, is left out.
     """
     scores = quick_scores(task, found) | _scores_of(task, found.predicted, found.target)
-    for m, predicted in found.unimodal.items():
-        scores |= {f"{name}/{m}": value for name, value in _scores_of(task, predicted, found.target).items()}
+    for m, rows in _alone(found).items():
+        scores |= {f"{name}/{m}": value for name, value in _scores_of(task, *rows).items()}
     weights = {m: found.extra[f"weight/{m}"] for m in found.unimodal if f"weight/{m}" in found.extra}
     scores |= {f"weight/{m}": float(weight.mean()) for m, weight in weights.items()}
     return scores | (_reliability(found, weights) if isinstance(task, Classification) else {})
+
+
+def _alone(found: Evaluation) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return {m: (its own prediction, target)} of the rows that have m, nothing for one that none has."""
+    every = np.ones(len(found.target), bool)
+    rows = {m: found.present.get(m, every) for m in found.unimodal}
+    return {m: (p[rows[m]], found.target[rows[m]]) for m, p in found.unimodal.items() if rows[m].any()}
 
 
 def _scores_of(task: Task, predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:

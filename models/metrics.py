@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.errors import choose
+from models.errors import UserError, choose
 
 DIRECTIONS: dict[str, Literal["max", "min"]] = {
     "accuracy": "max",
@@ -79,7 +79,8 @@ def is_share(name: str) -> bool:
 
 def check_metric(name: str, task: str) -> None:
     """Raise UserError unless `task` has the metric `name`, which may carry a modality after a slash."""
-    choose("metric", name.partition("/")[0], OF_TASK[task], task)
+    if choose("metric", name.partition("/")[0], OF_TASK[task], task) == name == "weight":
+        raise UserError("metric 'weight' is that of a modality; write weight/<modality>")
 
 
 def accuracy(probabilities: np.ndarray, target: np.ndarray) -> float:

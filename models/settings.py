@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
+from math import inf
 from typing import Literal, get_type_hints
 
 from models.errors import UserError
@@ -32,8 +33,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
             value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise UserError(f"train.{name} is {value}; admissible: {least} or more")
+            if value is not None and not least <= value < inf:
+                raise UserError(f"train.{name} is {value}; admissible: numbers from {least}")
 
 
 def parameters() -> dict[str, Parameter]:

@@ -37,7 +37,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from models import checkpoint, metrics, optimizers, parallel
 from models.data.dataset import Dataset, carve
 from models.data.feed import Feed
-from models.errors import Diverged
+from models.errors import Diverged, choose
 from models.evaluation import all_scores, evaluate, quick_scores
 from models.method import Method
 from models.settings import Settings
@@ -206,7 +206,7 @@ class _Run:
         entry |= {f"validation/{name}": value for name, value in scores.items()}
         entry["epoch"] = len(progress.curve) + 1
         progress.curve.append(entry)
-        value = scores[self.metric]
+        value = scores[choose("metric", self.metric, scores, "what this method is scored by")]
         if progress.best is None or self.sign * value > self.sign * progress.best:
             progress.best, progress.best_epoch = value, len(progress.curve)
             progress.best_state = {k: v.detach().clone() for k, v in method.state_dict().items()}

@@ -21,7 +21,7 @@ from models.data.noise import parse as parse_condition
 from models.errors import Diverged, UserError, choose
 from models.metrics import check_metric, direction, is_share
 from models.registry import KINDS, REQUIRED, Entry, Parameter, code_digest, describe, entries, entry
-from models.values import INPUT_KINDS
+from models.values import INPUT_KINDS, DataSpec
 from sweeper.garbage import uncollected
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Parameter",
     "UserError",
     "arguments",
+    "check_builds",
     "check_condition",
     "check_metric",
     "choose",
@@ -105,6 +106,22 @@ def execute(
     return result
 
 
+def check_builds(spec: DataSpec, payload: Mapping[str, Any], plugins: tuple[str, ...]) -> None:
+    """Build a run's net and method once; raise UserError if its parts do not fit together or cannot be loaded."""
+    from models.build import build_method
+
+    try:
+        parts = (payload["encoders"], payload["fusion"], payload["method"])
+        build_method(spec, *parts, payload["seed"], plugins)
+    except UserError:
+        raise
+    except Exception as error:  # of a plugin, say
+        name = payload["method"]["name"]
+        raise UserError(
+            f"method {name!r} cannot be built ({type(error).__name__}: {_one_line(error)})"
+        ) from error
+
+
 @cache
 def warm() -> None:
     """Import what every run needs and leave it out of all later searches for garbage."""
@@ -154,8 +171,8 @@ def _train(
     ).to(device)
     predictions: dict[str, dict[str, np.ndarray]] = {}
     earlier = finished(folder)
-    if earlier and (folder / "best.pt").exists():
-        method.load_state_dict(checkpoint.load(folder / "best.pt", device))
+    if earlier and (best := checkpoint.load(folder / "best.pt", device)):
+        method.load_state_dict(best)
         result = earlier
     else:
         splits = splits_of(dataset, method, seed, device)

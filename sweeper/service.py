@@ -58,14 +58,15 @@ def run(study: Study, place: Place) -> bool:
             ledger.lock()
         session = Session(study, place, unfolded, ledger)
         first = session.take()
-        make_ready(study, unfolded, place, workers=first is not None)
+        known = {record["arm"] for record in ledger.runs.values()}
+        new = [arm for arm in unfolded if arm.key not in known]
+        make_ready(study, unfolded, new, place, workers=first is not None)
         if fresh:  # not before: a study that cannot run leaves nothing behind
             ledger.lock()
             if ledger.records:  # another process was here in the meantime
                 session = Session(study, place, unfolded, ledger)
                 first = session.take()
-        for line in ledger.corrupt:
-            print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
+        ledger.warn()
         session.open()
         try:
             with remembering_interrupts(session):
@@ -216,10 +217,10 @@ def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
     return result if result and result["status"] in ("done", "diverged") and run.covered(result) else None
 
 
-def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool) -> None:
-    """Check the data while Ray starts, if there is work for its workers; raise UserError if either cannot be used."""
+def make_ready(study: Study, unfolded: list[Arm], new: list[Arm], place: Place, *, workers: bool) -> None:
+    """Check data and new arms while Ray starts, if workers have work; raise UserError for what cannot be used."""
     with uncollected(), ThreadPoolExecutor(1) as beside:
-        checks = beside.submit(check_data, study, unfolded, place)
+        checks = beside.submit(check, study, unfolded, new, place)
         if not workers:
             checks.result()
             return
@@ -236,10 +237,15 @@ def make_ready(study: Study, unfolded: list[Arm], place: Place, *, workers: bool
             raise
 
 
-def check_data(study: Study, unfolded: list[Arm], place: Place) -> None:
-    """Load every dataset once, so that missing or unfit data end the command before anything is written."""
+def check(study: Study, unfolded: list[Arm], new: list[Arm], place: Place) -> None:
+    """Load every dataset and build every new arm once, so that what is unfit ends the command before it writes."""
     for named in {repr(arm.dataset): arm.dataset for arm in unfolded}.values():
         options = {k: v for k, v in named.items() if k not in ("name", "fingerprint")}
         found = bridge.load_dataset(named["name"], options, root=place.data_root, cache=place.storage.cache)
         for condition in study.conditions:
             bridge.check_condition(bridge.parse_condition(condition), found.spec)
+        for arm in new:
+            if arm.dataset == named:
+                bridge.check_builds(
+                    found.spec, arm.payload(arm.defaults(), "search", 0), tuple(study.plugins)
+                )

@@ -114,7 +114,7 @@ class Layout(Strict):
 class Study(Strict):
     """One study file."""
 
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     dataset: Several
     methods: Annotated[
         list[Annotated[MethodEntry, BeforeValidator(_named)]],
@@ -180,6 +180,11 @@ def parse(raw: Mapping[str, Any], where: str = "study") -> Study:
         raise UserError(
             f"{where}: seed {both[0]} is in search.seeds and in final.seeds; tuning and report seeds must differ"
         )
+    for axis in study.report.rows:
+        if axis in study.report.columns:
+            raise UserError(
+                f"{where}: axis {axis!r} is in report.rows and in report.columns; it belongs into one"
+            )
     direction(study.select.metric)
     for metric in study.report.metrics:
         direction(metric)

@@ -281,8 +281,14 @@ def runs_of(client: MlflowClient, experiment: str, query: str) -> Iterator[Shown
 
 def fetch_records(uri: str, study: str) -> list[Record]:
     """Return a study's records as MLflow keeps them, enough for its table; raise UserError if it has none."""
-    client = connect(uri)
-    experiments = {e.name: e.experiment_id for e in client.search_experiments()}
+    file = uri.partition("sqlite:///")[2]
+    if file and not Path(file).exists():
+        raise UserError(f"there is no MLflow database {file!r}; give the URI of one that a study has written")
+    try:
+        client = connect(uri)
+        experiments = {e.name: e.experiment_id for e in client.search_experiments()}
+    except Exception as error:  # whatever MLflow raises
+        raise UserError(f"MLflow at {uri} cannot be read ({' '.join(str(error).split())[:200]})") from error
     choose("study", study, experiments, f"MLflow at {uri}")
     for run in runs_of(client, experiments[study], "tags.`sweeper.kind` = 'study'"):
         with tempfile.TemporaryDirectory() as folder:

@@ -277,7 +277,13 @@ def readable(name: str, path: Path) -> Iterator[None]:
     """Turn what NumPy raises for a damaged or foreign file within it into a UserError that names `path`."""
     try:
         yield
+    except UserError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+        objects = "Object arrays" in str(error)
+        reason = (
+            "an array of Python objects; pad it to one shape, or store words as text" if objects else error
+        )
         raise UserError(
-            f"dataset {name!r}: {path} cannot be read ({' '.join(str(error).split())})"
+            f"dataset {name!r}: {path} cannot be read ({' '.join(str(reason).split())})"
         ) from error

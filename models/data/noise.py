@@ -12,7 +12,7 @@ import re
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Literal, get_type_hints
 
 import numpy as np
@@ -23,6 +23,9 @@ from models.errors import UserError, choose
 from models.registry import Parameter
 from models.streams import numpy_stream, stream_seed
 from models.values import DataSpec, InputSpec
+
+# the levels at which everything is struck
+LARGEST = {"salt": 100.0, "words": 10.0, "time": 10.0, "dropout": 10.0}
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,10 @@ class Condition:
         choose("condition", self.kind, known, "" if self.mode == "clean" else f"mode {self.mode!r}")
         if self.kind == "clean" and any(getattr(self, f.name) != f.default for f in fields(self)[1:]):
             raise UserError("condition 'clean' has a level or options; it takes none")
+        most = LARGEST.get(self.kind, inf)
         distinct = len({*self.modalities}) == len(self.modalities)
         for name, ok, admissible in (
-            ("level", isfinite(self.level) and self.level >= 0, "numbers from 0"),
+            ("level", isfinite(self.level) and 0 <= self.level <= most, f"numbers from 0 to {most}"),
             ("modalities", distinct and all(map(str.isidentifier, self.modalities)), "names, each once"),
             ("share", 0 <= self.share <= 1, "numbers from 0 to 1"),
             ("repeats", self.repeats >= 1, "whole numbers from 1"),

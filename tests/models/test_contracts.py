@@ -11,7 +11,7 @@ import pytest
 import torch
 from cases import CASES, SETTINGS, VARIANTS, Case, build, fit, synthetic, weights
 
-from models import metrics
+from models import checkpoint, metrics
 from models.build import build_method
 from models.errors import Diverged, UserError
 from models.evaluation import all_scores, evaluate
@@ -184,6 +184,18 @@ def test_a_run_may_lack_modalities_in_rows(case):
     assert all(math.isfinite(v) for entry in curve for v in entry.values())
 
 
+def test_a_modality_alone_is_scored_on_the_rows_that_have_it():
+    data = synthetic(3, missing=0.4)
+    method = build({"name": "uniform"}, data)
+    found = evaluate(method, splits_of(data, method, 0).validation)
+    rows = found.present["m1"]
+    right = found.unimodal["m1"].argmax(1) == found.target
+    assert 0 < rows.sum() < len(rows)
+    assert all_scores(method.task, found)["accuracy/m1"] == right[rows].mean() != right.mean()
+    nowhere = dataclasses.replace(found, present=found.present | {"m1": np.zeros_like(rows)})
+    assert "accuracy/m1" not in all_scores(method.task, nowhere)
+
+
 def test_hooks_cannot_see_test_data():
     data = synthetic()
     method = build({"name": "joint"}, data)
@@ -225,6 +237,16 @@ def test_the_last_epochs_weights_are_kept_where_a_method_says_so():
     data = synthetic()
     method = build({"name": "lfm", "schedule": "constant", "alpha": 1.0}, data)
     assert fit(method, data, dataclasses.replace(SETTINGS, epochs=4)).best_epoch == 4
+
+
+@pytest.mark.parametrize("keep", [0, 4, 200])
+def test_a_damaged_checkpoint_counts_as_none(tmp_path, keep):
+    path = tmp_path / "state.pt"
+    checkpoint.save(path, {"weight": torch.ones(100)})
+    assert checkpoint.load(path)["weight"].sum() == 100
+    path.write_bytes(path.read_bytes()[:keep] + b"x")
+    assert checkpoint.load(path) is None
+    assert checkpoint.load(tmp_path / "none.pt") is None
 
 
 def test_divergence_is_told():

@@ -75,6 +75,12 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         ({"methods": [{"name": "joint", "space": {"tau": {"float": [0.1, 1.0]}}}]}, "'tau'"),
         ({"methods": ["lfm"], "dataset": {"name": "synthetic", "modalities": 1}}, "at least 2 modalities"),
         ({"methods": ["joint", "joint"]}, "label"),
+        ({"study": "x" * 101}, "100"),
+        ({"train": {"lr": float("inf")}}, "train.lr is inf; admissible: numbers from 0"),
+        ({"conditions": ["salt-101"]}, "level is 101.0; admissible: numbers from 0 to 100"),
+        ({"select": {"metric": "weight"}}, "write weight/<modality>"),
+        ({"report": {"metrics": ["accuracy/m7"]}}, "admissible: m0, m1"),
+        ({"report": {"rows": ["method"], "columns": ["method"]}}, "in report.rows and in report.columns"),
     ],
     ids=lambda value: None if isinstance(value, dict) else value[:40],
 )
@@ -114,6 +120,31 @@ def test_data_that_are_not_there(refused: Refused, study_file, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"fusion": "decoder"}, "fusion 'decoder' works on maps"),
+        ({"encoders": {"m0": "convnet"}}, "encoder 'convnet' takes"),
+        ({"encoders": {"m0": {"name": "mlp", "dim": -3}}}, "dim is -3"),
+        ({"methods": [{"name": "lfm", "space": {"tau": 0.0}}]}, "tau is 0.0; admissible: above 0"),
+        ({"methods": ["mla"], "encoders": {"m0": {"name": "mlp", "dim": 8}}}, "mla"),
+    ],
+    ids=str,
+)
+def test_parts_that_do_not_fit_together(refused: Refused, study_file, changes, told):
+    assert told in refused("run", study_file(**{"methods": ["joint"], **changes}))
+
+
+def test_a_plugin_that_imports_what_is_not_there(refused: Refused, study_file, tmp_path, monkeypatch):
+    text = (
+        'import no_such_library\nfrom models.method import Method\n\n\nclass Odd(Method):\n    """Odd."""\n'
+    )
+    (tmp_path / "odd_method.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    told = refused("run", study_file(methods=["odd_method"], plugins=["odd_method"]))
+    assert "No module named 'no_such_library'" in told
+
+
 GOOD = {
     "x_a": np.ones((12, 3), np.float32),
     "x_b": np.ones((12, 2), np.float32),
@@ -133,6 +164,7 @@ GOOD = {
         ({"y": np.repeat([0, 1, 2], [3, 3, 6])}, "class 2"),
         ({"split": np.repeat(["train", "dev", "test"], [6, 3, 3])}, "'dev'"),
         ({"x_b": np.full((12, 2), "word")}, "plain numbers"),
+        ({"x_b": np.full((12, 2), None)}, "an array of Python objects; pad it to one shape"),
     ],
     ids=str,
 )
@@ -169,6 +201,13 @@ def test_questions_about_what_is_not_there(refused: Refused):
     assert "'nothing'" in refused("report", "nothing")
     assert "'nothing'" in refused("status", "nothing")
     assert "no run begins with 'abc'" in refused("repro", "abc")
+
+
+def test_a_tracking_server_that_cannot_be_read(refused: Refused, tmp_path):
+    assert "cannot be read" in refused("report", "tiny", "--from-mlflow", "foo://bar")
+    missing = f"sqlite:///{tmp_path}/none.db"
+    assert "there is no MLflow database" in refused("report", "tiny", "--from-mlflow", missing)
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_a_format_that_is_not_known(refused: Refused):

@@ -159,4 +159,4 @@ def test_what_is_no_condition(conditions, message):
 def test_a_condition_that_does_not_fit_the_data_ends_before_anything_is_written(tmp_path):
     wanted = study.parse({**STUDY, "conditions": ["gaussian-5@m7"]})
     with pytest.raises(UserError, match="unknown modality 'm7' in condition 'gaussian-5@m7'"):
-        service.check_data(wanted, arms.unfold(wanted), Place(Storage(tmp_path)))
+        service.check(wanted, arms.unfold(wanted), [], Place(Storage(tmp_path)))
