@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sweeper import bridge, space
+from sweeper import bridge, proposals, space
 from sweeper.bridge import Entry, UserError, choose
 from sweeper.space import Space, Values
-from sweeper.study import MethodEntry, Study
+from sweeper.study import MethodEntry, Search, Study
 
 Payload = dict[str, Any]
 
@@ -111,6 +111,10 @@ class Arm:
         values = {name: self.base.get(name, domain.at(0.5)) for name, domain in self.space.items()}
         return space.restrict({**values, **self.fixed}, self.space)
 
+    def size(self, search: Search) -> int:
+        """Return how many configurations are tried: one if nothing is searched, no more than a grid has."""
+        return proposals.size(search.sampler, search.configurations, self.space, self.fixed, self.defaults())
+
     def payload(self, parameters: Mapping[str, Any], stage: str, seed: int) -> Payload:
         """Return the run's value for a configuration of this arm."""
         values = {**self.base, **parameters}
@@ -153,12 +157,14 @@ def unfold(study: Study, data_root: Path | None = None, cache: Path | None = Non
         name, rest = options["name"], {k: v for k, v in options.items() if k != "name"}
         own = {*modalities, *bridge.INPUT_KINDS}
         encoders = {m: named for m, named in named_encoders.items() if m in own}
-        _, modal, modality = study.select.metric.partition("/")
-        if modal:
-            choose("modality", modality, modalities, f"select.metric {study.select.metric!r}")
         task = bridge.task_of(name, rest, root=data_root)
         for metric in (study.select.metric, *study.report.metrics):
             bridge.check_metric(metric, task)
+            _, modal, modality = metric.partition("/")
+            if modal and not modality.startswith("hit:"):
+                selects = metric == study.select.metric
+                place = "select.metric" if selects else "report.metrics"
+                choose("modality", modality, modalities if selects else everywhere, f"{place} {metric!r}")
         data_entry = bridge.entry("dataset", name)
         for entry in study.methods:
             method = methods[choose("method", entry.name, methods)]

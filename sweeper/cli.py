@@ -105,7 +105,9 @@ def _report(options: argparse.Namespace) -> int:
 
         records = fetch_records(options.from_mlflow, options.study)
     else:
-        records = Ledger(storage.locate(options.storage).ledger).records
+        ledger = Ledger(storage.locate(options.storage).ledger)
+        ledger.warn()
+        records = ledger.records
     print(report.build(options.study, records, **axes).text(options.format, partial=options.partial))
     return 0
 
@@ -117,6 +119,7 @@ def _plan(options: argparse.Namespace) -> int:
     loaded = study.load(options.study, options.overrides)
     place = storage.locate(options.storage)
     ledger = Ledger(place.ledger)
+    ledger.warn()
     unfolded = arms.unfold(loaded, service.data_root(options.data_root))
     plans = plan.plan(loaded, unfolded, ledger.runs, records.proposals(ledger))
     print("\n".join(plan.describe(loaded, plans)))
@@ -131,8 +134,7 @@ def _status(options: argparse.Namespace) -> int:
     known = {r["study"] for r in ledger.of("study")}
     names = [choose("study", options.study, known, "the ledger")] if options.study else []
     print("\n".join(plan.progress(ledger.records, names)) or f"no study in {ledger.path.parent} yet")
-    for line in ledger.corrupt:
-        print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
+    ledger.warn()
     return 0
 
 
@@ -142,6 +144,7 @@ def _repro(options: argparse.Namespace) -> int:
 
     place = storage.locate(options.storage)
     ledger = Ledger(place.ledger)
+    ledger.warn()
     record = ledger.runs[repro.find(ledger.runs, options.run)]
     same, said = repro.again(record, place, service.data_root(options.data_root))
     print("\n".join(said))

@@ -11,6 +11,7 @@ from typing import Any
 from sweeper import figures
 from sweeper.arms import short_names
 from sweeper.bridge import direction, parse_condition
+from sweeper.ledger import runs_of
 from sweeper.report import Report, searched
 
 Record = Mapping[str, Any]
@@ -26,7 +27,7 @@ def draw(
     metric = plan["select"]["metric"]
     names = short_names([arm["axes"] for arm in plan["arms"]])
     arms = dict(zip([arm["key"] for arm in plan["arms"]], names, strict=True))
-    runs = {r["key"]: r for r in records if r["kind"] == "run"}
+    runs = runs_of(records)
     chosen = {r["arm"]: r for r in records if r["kind"] == "selected" and r["study"] == study}
     final = {
         name: {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +18,23 @@ from typing import IO, Any
 from sweeper.bridge import UserError
 
 Record = Mapping[str, Any]
+FIELDS = {"study": ("study", "arms"), "run": ("key", "status")}  # without which a record says nothing
+
+
+def runs_of(records: Iterable[Record]) -> dict[str, Record]:
+    """Return {key: record} of the runs: the latest, but what was done stays done where a repetition failed."""
+    found: dict[str, Record] = {}
+    for record in records:
+        if record["kind"] == "run":
+            enter(found, record)
+    return found
+
+
+def enter(runs: dict[str, Record], record: Record) -> None:
+    """Let a run's record take the place of an earlier one, unless that was done and this is not."""
+    earlier = runs.get(record["key"])
+    if record["status"] == "done" or earlier is None or earlier["status"] != "done":
+        runs[record["key"]] = record
 
 
 class Ledger:
@@ -38,17 +56,23 @@ class Ledger:
                 continue
             try:
                 record = json.loads(line)
+                for name in FIELDS.get(record["kind"], ()):
+                    record[name]
                 self._index(record)
             except (ValueError, KeyError, TypeError, AttributeError):
                 self.corrupt.append(number)
 
     def _index(self, record: Record) -> None:
-        kind = record["kind"]
-        if kind == "run":
-            self.runs[record["key"]] = record
+        if record["kind"] == "run":
+            enter(self.runs, record)
         else:
             self._latest[_subject(record)] = record
         self.records.append(record)
+
+    def warn(self) -> None:
+        """Say on stderr which lines cannot be read."""
+        for line in self.corrupt:
+            print(f"ledger line {line} cannot be read; it is kept and skipped", file=sys.stderr)
 
     def append(self, record: Record) -> None:
         """Add one record, on disk before this returns."""

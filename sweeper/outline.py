@@ -11,6 +11,7 @@ from typing import Any
 
 from sweeper.arms import short_names
 from sweeper.bridge import direction
+from sweeper.ledger import runs_of
 from sweeper.statistics import mean_std
 
 Record = Mapping[str, Any]
@@ -147,7 +148,7 @@ def configurations(study: str, records: Sequence[Record]) -> dict[Place, Configu
         keys = [record["key"]] if "key" in record else record.get("runs", {}).values()
         for key in keys:
             counted.setdefault(key, []).append((found[place], record.get("stage", "final")))
-    for record in (r for r in records if r["kind"] == "run"):
+    for record in runs_of(records).values():
         for one, stage in counted.get(record["key"], ()):
             one.runs[record["key"]] = {**record, "stage": stage}
     for (arm, number), one in found.items():

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper import proposals, space
+from sweeper import space
 from sweeper.arms import Arm, Run, short_names
+from sweeper.ledger import runs_of
 from sweeper.racing import runs_planned
 from sweeper.study import Study
 
@@ -41,7 +42,7 @@ def plan(
     for arm in arms:
         known = {0: arm.defaults(), **proposed.get(arm.key, {})}
         search = study.search
-        size = proposals.size(search.sampler, search.configurations, arm.space, arm.fixed, arm.defaults())
+        size = arm.size(search)
         stages = [("search", search.seeds)] * (size > 1) + [("final", study.final.seeds)]
         runs_of = {
             (run := Run(arm, k, dict(values), stage, seed)).key: run
@@ -85,7 +86,7 @@ def progress(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
     for name in names or studies:
         arms = {arm["key"] for arm in studies[name]["arms"]}
         selected = {r["arm"] for r in records if r["kind"] == "selected" and r["study"] == name} & arms
-        last = {r["key"]: r for r in records if r["kind"] == "run" and r["arm"] in arms}
+        last = runs_of(r for r in records if r.get("arm") in arms)
         counts = Counter(f"{r['stage']} {r['status']}" for r in last.values())
         found = ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "no runs yet"
         yield f"{name}: {len(selected)} of {len(arms)} arms selected; {found}"

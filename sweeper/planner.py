@@ -95,7 +95,7 @@ class Race:
         search, self.metric = study.search, study.select.metric
         self.sign = 1.0 if direction(self.metric) == "max" else -1.0
         space = (arm.space, arm.fixed, arm.defaults())
-        self.size = proposals.size(search.sampler, search.configurations, *space)
+        self.size = arm.size(search)
         self.proposals = proposals.Proposals(
             *space, sampler=search.sampler, direction=direction(self.metric), seed=search.seed
         )

@@ -46,6 +46,11 @@ def size(sampler: str, count: int, domains: Space, fixed: Values, defaults: Valu
     return min(count, len(points(domains, fixed, defaults, 0))) if sampler == "grid" else count
 
 
+def guided_from(ahead: int) -> int:
+    """Return the first configuration that tpe proposes from results; those before it are drawn at random."""
+    return STARTUP + ahead - 1
+
+
 class Proposals:
     """The configurations of one arm: `ask` for number k or `recall` it, k in order; `tell` its result."""
 

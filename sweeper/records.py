@@ -22,7 +22,10 @@ def announcement(study: Study, unfolded: list[Arm], origin: Mapping[str, str]) -
     return {
         "kind": "study",
         "study": study.study,
-        "arms": [{"key": arm.key, "axes": arm.axes, "code": arm.code} for arm in unfolded],
+        "arms": [
+            {"key": arm.key, "axes": arm.axes, "code": arm.code, "size": arm.size(study.search)}
+            for arm in unfolded
+        ],
         "search": study.search.model_dump(),
         "final": study.final.model_dump(),
         "select": study.select.model_dump(),

@@ -15,6 +15,8 @@ from typing import Any
 
 from sweeper import formats, tables
 from sweeper.bridge import choose, direction, is_share
+from sweeper.ledger import enter, runs_of
+from sweeper.proposals import guided_from
 from sweeper.tables import Result
 
 Record = Mapping[str, Any]
@@ -76,12 +78,13 @@ def build(
     if study not in plans:
         choose("study", study, plans, "the ledger")
     plan = plans[study]
-    runs = {r["key"]: r for r in records if r["kind"] == "run"}
+    runs = runs_of(records)
+    latest = {r["key"]: r for r in records if r["kind"] == "run"}
     selected = [r for r in records if r["kind"] == "selected" and r["study"] == study]
     planned = {arm["key"] for arm in plan["arms"]}
     chosen = {r["arm"]: r for r in selected if r["arm"] in planned}
     results = [
-        _result(arm, condition, plan, chosen.get(arm["key"]), runs)
+        _result(arm, condition, plan, chosen.get(arm["key"]), runs, latest)
         for arm in plan["arms"]
         for condition in plan["conditions"]
     ]
@@ -91,7 +94,9 @@ def build(
     return Report(
         results,
         *placed,
-        list(metrics) or layout["metrics"] or _default_metrics(plan, results),
+        list(dict.fromkeys(metrics))
+        or _measured(layout["metrics"], results)
+        or _default_metrics(plan, results),
         order,
         _caption(plan, records, selected, chosen, runs),
         plan["select"]["metric"],
@@ -101,13 +106,13 @@ def build(
 def searched(plan: Record, records: Sequence[Record]) -> dict[str, list[Record]]:
     """Return the search runs {arm: records} that the arms of a study plan used, whoever carried them out."""
     found: dict[str, list[Record]] = {arm["key"]: [] for arm in plan["arms"]}
-    seeds, runs = set(plan["search"]["seeds"]), {}
+    seeds, runs = set(plan["search"]["seeds"]), dict[str, Record]()
     for record in records:
         if record["kind"] == "run":
-            runs[record["key"]] = record
+            enter(runs, record)
         searched = record["kind"] in ("run", "shared") and record["stage"] == "search"
         if searched and record["arm"] in found and record["seed"] in seeds:
-            found[record["arm"]].append(runs[record["key"]])
+            found[record["arm"]].append(record if record["kind"] == "run" else runs[record["key"]])
     return found
 
 
@@ -122,18 +127,21 @@ def write(found: Report, folder: Path) -> list[Path]:
 
 
 def _result(
-    arm: Record, condition: str, plan: Record, chosen: Record | None, runs: Mapping[str, Record]
+    arm: Record,
+    condition: str,
+    plan: Record,
+    chosen: Record | None,
+    runs: Mapping[str, Record],
+    latest: Mapping[str, Record],
 ) -> Result:
     values: dict[int, dict[str, float]] = {}
     failed: dict[int, str] = {}
     for seed, key in (chosen["runs"] if chosen else {}).items():
-        record = runs.get(key)
-        if record and record["status"] == "done":
-            if found := record["metrics"].get(
-                f"test/{condition}"
-            ):  # else it was selected before this was asked
-                values[int(seed)] = found
-        elif record:
+        found = runs.get(key, {}).get("metrics", {}).get(f"test/{condition}")
+        if found:
+            values[int(seed)] = found
+        elif key in latest and latest[key]["status"] != "done":  # else it was done before this was asked
+            record = latest[key]
             failed[int(seed)] = record["error"]["class"] if record.get("error") else record["status"]
     axes, seeds = {**arm["axes"], "condition": condition}, tuple(plan["final"]["seeds"])
     return Result(axes, seeds, values, failed, "" if chosen else _errors(arm["key"], runs))
@@ -164,12 +172,18 @@ def _placed(
     return added["rows"], added["columns"]
 
 
+def _measured(metrics: Sequence[str], results: Iterable[Result]) -> list[str]:
+    """Return those of the metrics that some result has."""
+    measured = {name for r in results for values in r.values.values() for name in values}
+    return [name for name in metrics if name in measured]
+
+
 def _default_metrics(plan: Record, results: Iterable[Result]) -> list[str]:
     """Return the selection metric, the same for each modality, and the gap between modalities."""
     metric = plan["select"]["metric"].split("/")[0]
     measured = dict.fromkeys(name for r in results for values in r.values.values() for name in values)
     own = [name for name in measured if name.startswith(f"{metric}/") and ":" not in name]
-    return [metric, *own, *(["gap"] if "gap" in measured else [])]
+    return list(dict.fromkeys([metric, *own, *(["gap"] if "gap" in measured else [])]))
 
 
 def _caption(
@@ -190,9 +204,8 @@ def _caption(
     }
     return [
         f"Study {plan['study']}: selected by {'; '.join(rules) or 'nothing yet'}.",
-        f"Budget per method and arm: {search['configurations']} configurations ({search['sampler']}, the published"
-        f" defaults first), racing {search['racing']}, early stopping {search['early_stopping']};"
-        f" {_spent(plan, records)}.",
+        f"Budget per method and arm: {_budget(plan)} configurations ({_sampler(search)}, the published defaults"
+        f" first), racing {search['racing']}, early stopping {search['early_stopping']}; {_spent(plan, records)}.",
         f"Tuning seeds {_listed(search['seeds'])}; report seeds {_listed(final['seeds'])}.",
         f"Test looks per arm: {_listed(sorted(looks))}.",
         f"Code: {_listed(sorted(codes) or [plan['git']])}.",
@@ -210,15 +223,37 @@ def _looks(axes: Mapping[str, str], selected: Sequence[Record], runs: Mapping[st
     return len(shown)
 
 
+def _budget(plan: Record) -> str:
+    """Return how many configurations each method had, where a space is too small for all that were granted."""
+    granted = plan["search"]["configurations"]
+    sizes = {arm["axes"]["method"]: arm.get("size", granted) for arm in plan["arms"]}
+    fewer = ", ".join(f"{name} {size}" for name, size in sizes.items() if size < granted)
+    return f"{granted} ({fewer}: no more to try)" if fewer else str(granted)
+
+
+def _sampler(search: Mapping[str, Any]) -> str:
+    if search["sampler"] != "tpe":
+        return search["sampler"]
+    first = guided_from(search["ahead"])
+    if first >= search["configurations"]:
+        return f"random: tpe would begin with #{first}"
+    return f"tpe, random before #{first}"
+
+
 def _spent(plan: Record, records: Sequence[Record]) -> str:
     """Return what searching took, by method: runs and seconds, over its arms."""
     names = {arm["key"]: arm["axes"]["method"] for arm in plan["arms"]}
-    spent = {name: [0, 0.0] for name in names.values()}
+    spent = {name: [0, 0.0, 0] for name in names.values()}
     for arm, runs in searched(plan, records).items():
         total = spent[names[arm]]
         total[0] += len(runs)
         total[1] += sum(run["seconds"] for run in runs)
-    return "search spent " + ", ".join(f"{name} {n} runs in {_time(s)}" for name, (n, s) in spent.items())
+        total[2] += sum("error" in run for run in runs)
+    said = [
+        f"{name} {n} runs in {_time(s)}" + f" ({bad} failed)" * (bad > 0)
+        for name, (n, s, bad) in spent.items()
+    ]
+    return "search spent " + ", ".join(said)
 
 
 def _time(seconds: float) -> str:

@@ -69,7 +69,8 @@ def test_every_shipped_study_unfolds(name):
 def test_every_shipped_study_takes_another_dataset(name):
     loaded = study.load(name, ["dataset=digits"])
     if name == "udml_figure3":  # whose question is about one modality
-        loaded = study.load(name, ["dataset=digits", "conditions=[clean, gaussian-5@left]"])
+        own = ["conditions=[clean, gaussian-5@left]", "report.metrics=[weight/left, accuracy]"]
+        loaded = study.load(name, ["dataset=digits", *own])
     for condition in loaded.conditions:
         bridge.check_condition(bridge.parse_condition(condition), bridge.load_dataset("digits", {}).spec)
     assert arms.unfold(loaded)

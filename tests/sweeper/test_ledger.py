@@ -48,11 +48,24 @@ def test_no_file_is_an_empty_ledger_and_reading_makes_none(path):
     assert not path.exists()
 
 
-def test_the_last_record_of_a_run_counts_and_all_are_kept(path):
-    ledger = filled(path, 1)
-    ledger.append(run("k0", status="pruned"))
-    assert ledger.runs["k0"]["status"] == Ledger(path).runs["k0"]["status"] == "pruned"
-    assert len(list(Ledger(path).of("run"))) == 2
+@pytest.mark.parametrize(
+    ("statuses", "counts"),
+    [
+        (["failed", "pruned"], "pruned"),
+        (["failed", "done"], "done"),
+        (["pruned", "done"], "done"),
+        (["done", "failed"], "done"),
+        (["done", "pruned"], "done"),
+    ],
+)
+def test_the_last_record_of_a_run_counts_but_what_was_done_stays_done_and_all_are_kept(
+    path, statuses, counts
+):
+    ledger = Ledger(path)
+    for status in statuses:
+        ledger.append(run("k0", status=status))
+    assert ledger.runs["k0"]["status"] == Ledger(path).runs["k0"]["status"] == counts
+    assert [r["status"] for r in Ledger(path).of("run")] == statuses
 
 
 BROKEN = {

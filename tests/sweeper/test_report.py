@@ -28,6 +28,7 @@ def plan(*arms, study="s", seeds=(100, 101), conditions=("clean",), **layout):
             "sampler": "tpe",
             "racing": "halving",
             "early_stopping": "none",
+            "ahead": 3,
         },
         "final": {"seeds": list(seeds)},
         "select": {"metric": "accuracy", "on": "validation"},
@@ -236,6 +237,33 @@ def test_what_is_asked_wrongly_is_told_in_one_sentence(options, sentence):
         built(plan(JOINT), *whole(JOINT, [0.8, 0.9]), **options).text()
 
 
+def test_what_was_done_is_not_lost_when_it_is_tried_again_for_another_condition_and_fails():
+    asked = plan(JOINT, conditions=["clean", "gaussian-5"])
+    again = [run(f"ka1{i}", JOINT, 100 + i, status="failed", error="OOM") for i in range(2)]
+    found = built(asked, *whole(JOINT, [0.8, 0.9]), *again)
+    assert cells(found) == {"joint/clean": "85.0 ± 7.1", "joint/gaussian-5": "failed 2/2 (OOM)"}
+    assert "Test looks per arm: 1." in found.caption
+
+
+def test_the_caption_says_which_arms_had_less_to_try_and_what_failed():
+    small = {**JOINT, "size": 2}
+    failed = [run(f"f{i}", LFM, i, stage="search", status="failed", error="OOM") for i in range(2)]
+    text = built(plan(small, LFM), *whole(JOINT, [0.8, 0.9]), *failed).caption[1]
+    assert "8 (joint 2: no more to try) configurations" in text
+    assert "lfm 2 runs in 4 s (2 failed)" in text
+
+
+def test_tpe_is_not_claimed_where_it_never_began():
+    few = plan(JOINT)
+    few["search"]["configurations"] = 7
+    assert "7 configurations (random: tpe would begin with #7, the published" in built(few).caption[1]
+
+
+def test_a_layouts_metric_that_nothing_measures_is_left_out():
+    records = whole(JOINT, [0.8, 0.9])
+    assert built(plan(JOINT, metrics=["accuracy", "weight/left"]), *records).metrics == ["accuracy"]
+
+
 def test_an_unknown_study_is_told():
     with pytest.raises(UserError, match="unknown study 'ss' in the ledger; did you mean 's'"):
         report.build("ss", [plan(JOINT)])
@@ -250,8 +278,8 @@ def test_the_caption_says_rule_budget_seeds_looks_and_code():
     records = [plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92])]
     assert built(*records).caption == [
         "Study s: selected by best mean of accuracy.",
-        "Budget per method and arm: 8 configurations (tpe, the published defaults first), racing halving, early"
-        " stopping none; search spent joint 4 runs in 8 s, lfm 4 runs in 8 s.",
+        "Budget per method and arm: 8 configurations (tpe, random before #7, the published defaults first), racing"
+        " halving, early stopping none; search spent joint 4 runs in 8 s, lfm 4 runs in 8 s.",
         "Tuning seeds 0, 1; report seeds 100, 101.",
         "Test looks per arm: 1.",
         "Code: abc123.",
