@@ -240,7 +240,8 @@ class Race:
             self.stopped = "no configuration finished its tuning seeds"
         elif self.rung + 1 == len(self.rungs):
             best = max(scores, key=lambda k: (_mean(scores[k]), -k))
-            self._freeze(best, f"best mean of {self.metric} on validation over {n} tuning seeds")
+            seeds = f"{n} tuning seed{'s' * (n > 1)}"
+            self._freeze(best, f"best mean of {self.metric} on validation over {seeds}")
         else:
             self.alive = survivors(scores, search.racing)
             self.rung += 1
