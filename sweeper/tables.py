@@ -110,7 +110,13 @@ def pivot(
         columns = (*columns, "metric")
     _check(results, (*rows, *columns), metrics, directions)
 
-    found = [_cell(result, metric, partial) for result in results for metric in metrics]
+    measured = _measured(results)
+    found = [
+        _cell(result, metric, partial)
+        for result in results
+        for metric in metrics
+        if metric in measured.get(result.axes.get("dataset"), metrics)
+    ]
     placed = _placed(found, rows, columns)
     orders = {**(order or {}), "metric": metrics}
     down = _ordered({row for row, _ in placed}, rows, orders)
@@ -190,6 +196,15 @@ def _placed(cells: list[Cell], rows: Sequence[str], columns: Sequence[str]) -> d
         advice = f"add {' and '.join(map(repr, apart))} to rows or columns" if apart else "one is admissible"
         raise UserError(f"{len(found)} results share the cell {place}; {advice}")
     return {key: found[0] for key, found in places.items()}
+
+
+def _measured(results: Sequence[Result]) -> dict[str | None, set[str]]:
+    """Return the metrics {dataset: names} that any result has, of datasets that have one: modalities differ."""
+    found: dict[str | None, set[str]] = {}
+    for result in results:
+        for values in result.values.values():
+            found.setdefault(result.axes.get("dataset"), set()).update(values)
+    return found
 
 
 def _varying(found: Sequence[Result | Cell]) -> dict[str, list[str]]:

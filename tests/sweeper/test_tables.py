@@ -51,6 +51,21 @@ def test_a_complete_cell_shows_mean_and_std_with_ddof_1_in_percent():
     assert only(result(values=(0.928, 0.932, 0.936))) == "93.2 ± 0.4"
 
 
+def test_a_metric_that_no_result_on_a_dataset_has_gets_no_column_there():
+    halves = [Result({"dataset": "digits", "method": "joint"}, (1,), {1: {"accuracy/left": 0.5}}, {})]
+    halves.append(Result({"dataset": "digits", "method": "right"}, (1,), {1: {"loss": 0.5}}, {}))
+    spoken = Result({"dataset": "digits3", "method": "joint"}, (1,), {1: {"accuracy/spoken": 0.5}}, {})
+    begun = Result({"dataset": "fsdd", "method": "joint"}, (1,), {}, {})
+    metrics = ["accuracy/left", "accuracy/spoken"]
+    directions = dict.fromkeys(metrics, "max")
+    table = pivot([*halves, spoken, begun], ["method"], ["dataset"], metrics, directions)
+    assert table.columns == (
+        ("digits", "accuracy/left"),
+        ("digits3", "accuracy/spoken"),
+        *(("fsdd", metric) for metric in metrics),  # what it has is not known yet
+    )
+
+
 def test_the_whole_table_as_markdown():
     table = table_of(
         result("joint", (0.91, 0.92, 0.90)),
