@@ -67,6 +67,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def locate(where: str) -> Storage:
     """Return the storage at a folder or a file:// URI, there or not; raise UserError for another scheme."""
+    if not where.strip():
+        raise UserError("storage is empty; give a folder, or file:///such/a/folder")
     uri = urlparse(where)
     if uri.scheme not in ("", "file"):
         raise UserError(

@@ -193,6 +193,10 @@ def test_a_storage_that_cannot_be_written(refused: Refused, study_file, tmp_path
     assert sorted(os.listdir(tmp_path)) == ["study.yaml", "taken"]
 
 
+def test_a_storage_without_a_name(refused: Refused, study_file):
+    assert "storage is empty" in refused("run", study_file(), storage="")
+
+
 def test_a_storage_of_an_unknown_kind(refused: Refused, study_file):
     assert "'s3'" in refused("run", study_file(), storage="s3://bucket/sweeps")
 
