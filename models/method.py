@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.net import Net
-from models.tasks import Task
-from models.values import Batch, Context, Metrics, Objective, Output, Phase
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Task
+from sweeper.models.values import Batch, Context, Metrics, Objective, Output, Phase
 
 
 class Method(nn.Module):

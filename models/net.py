@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from models.fusion import Fusion
-from models.values import Batch, Output
+from sweeper.models.fusions.all import Fusion
+from sweeper.models.values import Batch, Output
 
 
 class Net(nn.Module):

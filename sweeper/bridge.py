@@ -13,16 +13,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from models import settings
-from models.data import fingerprint, load_dataset, modalities
-from models.data import task as task_of
-from models.data.noise import check as check_condition
-from models.data.noise import parse as parse_condition
-from models.errors import Diverged, UserError, choose
-from models.metrics import check_metric, direction, is_share
-from models.registry import KINDS, REQUIRED, Entry, Parameter, code_digest, describe, entries, entry
-from models.values import INPUT_KINDS, DataSpec
-from sweeper.garbage import uncollected
+from sweeper.models.data import fingerprint, load_dataset, modalities
+from sweeper.models.data import task as task_of
+from sweeper.models.data.noise.conditions import check as check_condition
+from sweeper.models.data.noise.conditions import parse as parse_condition
+from sweeper.models.errors import Diverged, UserError
+from sweeper.models.maths.metrics import check_metric, direction, is_share
+from sweeper.models.memory import uncollected
+from sweeper.models.schema.entries import (
+    KINDS,
+    REQUIRED,
+    Entry,
+    Parameter,
+    code_digest,
+    describe,
+    entries,
+    entry,
+)
+from sweeper.models.training import settings
+from sweeper.models.values import INPUT_KINDS, DataSpec
 
 __all__ = [
     "INPUT_KINDS",
@@ -30,12 +39,10 @@ __all__ = [
     "REQUIRED",
     "Entry",
     "Parameter",
-    "UserError",
     "arguments",
     "check_builds",
     "check_condition",
     "check_metric",
-    "choose",
     "code_digest",
     "describe",
     "direction",
@@ -81,7 +88,7 @@ def execute(
     warm()  # before the clock starts: what a process imports once is no run's time
     import torch
 
-    from models import parallel
+    from sweeper.models import parallel
 
     if threads:
         torch.set_num_threads(threads)
@@ -108,7 +115,7 @@ def execute(
 
 def check_builds(spec: DataSpec, payload: Mapping[str, Any], plugins: tuple[str, ...]) -> None:
     """Build a run's net and method once; raise UserError if its parts do not fit together or cannot be loaded."""
-    from models.build import build_method
+    from sweeper.models.training.build import build_method
 
     try:
         parts = (payload["encoders"], payload["fusion"], payload["method"])
@@ -126,7 +133,7 @@ def check_builds(spec: DataSpec, payload: Mapping[str, Any], plugins: tuple[str,
 def warm() -> None:
     """Import what every run needs and leave it out of all later searches for garbage."""
     with uncollected():
-        import_module("models.trainer")
+        import_module("sweeper.models.training.trainer")
         gc.freeze()
 
 
@@ -158,11 +165,12 @@ def _train(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from models import checkpoint, parallel
-    from models.build import build_method
-    from models.conditions import columns, under
-    from models.evaluation import all_scores, evaluate
-    from models.trainer import splits_of, train
+    from sweeper.models import parallel
+    from sweeper.models.training import checkpoint
+    from sweeper.models.training.build import build_method
+    from sweeper.models.training.conditions import columns, under
+    from sweeper.models.training.evaluation import all_scores, evaluate
+    from sweeper.models.training.trainer import splits_of, train
 
     dataset = _dataset(payload["dataset"], data_root, cache)
     seed, metric = payload["seed"], payload["metric"]

@@ -11,7 +11,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from sweeper.bridge import REQUIRED, UserError, choose, describe, entries
+from sweeper.bridge import REQUIRED, describe, entries
+from sweeper.models.errors import UserError, choose
 
 STORAGE = "sweeps"
 
@@ -86,7 +87,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sweeper import service, storage, study
+    from sweeper.ledger import storage
+    from sweeper.service import session as service
+    from sweeper.study import schema as study
 
     loaded = study.load(options.study, options.overrides)
     root = service.data_root(options.data_root)
@@ -95,13 +98,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from sweeper import report, storage
-    from sweeper.ledger import Ledger
+    from sweeper.ledger import storage
+    from sweeper.ledger.file import Ledger
+    from sweeper.reports import report
 
     choose("format", options.format, report.SUFFIXES)
     axes = {"rows": options.rows, "columns": options.columns, "metrics": options.metric}
     if options.from_mlflow:
-        from sweeper.tracking import fetch_records
+        from sweeper.tracking.writing import fetch_records
 
         records = fetch_records(options.from_mlflow, options.study)
     else:
@@ -113,8 +117,12 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from sweeper import arms, plan, records, service, storage, study
-    from sweeper.ledger import Ledger
+    from sweeper.ledger import records, storage
+    from sweeper.ledger.file import Ledger
+    from sweeper.planning import preview as plan
+    from sweeper.service import session as service
+    from sweeper.study import arms
+    from sweeper.study import schema as study
 
     loaded = study.load(options.study, options.overrides)
     place = storage.locate(options.storage)
@@ -127,8 +135,9 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from sweeper import plan, storage
-    from sweeper.ledger import Ledger
+    from sweeper.ledger import storage
+    from sweeper.ledger.file import Ledger
+    from sweeper.planning import preview as plan
 
     ledger = Ledger(storage.locate(options.storage).ledger)
     known = {r["study"] for r in ledger.of("study")}
@@ -139,8 +148,10 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _repro(options: argparse.Namespace) -> int:
-    from sweeper import repro, service, storage
-    from sweeper.ledger import Ledger
+    from sweeper.ledger import storage
+    from sweeper.ledger.file import Ledger
+    from sweeper.service import repro
+    from sweeper.service import session as service
 
     place = storage.locate(options.storage)
     ledger = Ledger(place.ledger)
@@ -165,7 +176,8 @@ def _list(kind: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from sweeper import doctor, service
+    from sweeper.service import doctor
+    from sweeper.service import session as service
 
     well = True
     for ok, sentence in doctor.checks(options.storage, service.data_root(None)):

@@ -15,16 +15,13 @@ def find_home() -> Path | None:
         Path(__file__).resolve().parent.parent,
         Path(os.environ.get("SWEEPER_HOME", "/nonexistent")),
     ):
-        if (home / "sweeper" / "cli.py").exists() and (home / "models").is_dir():
+        if (home / "sweeper" / "cli.py").exists():
             return home
     return None
 
 
 def main() -> int:
     """Run the study named by the first argument, quickstart by default, and return the exit code."""
-    own = Path(__file__).resolve().parent
-    if (own / "cli.py").exists():  # inside the package, where statistics.py would hide the standard library's
-        sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != own]
     home = find_home()
     if home:
         sys.path.insert(0, str(home))

@@ -5,28 +5,53 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from models.registry import entries
+from sweeper import ROOT
+from sweeper.models.schema.entries import entries
 
-HOME = Path(__file__).resolve().parents[1]
-SOURCES = sorted([*HOME.glob("models/**/*.py"), *HOME.glob("sweeper/*.py")])
-SERVICE = sorted(HOME.glob("sweeper/*.py"))
+LONGEST_FILE = 365  # lines
+COMMON = {"sweeper.models.errors", "sweeper.models.memory"}
 
-# floors of models/, lowest first; a module imports only from its own floor or below, data stands beside
+# floors of models/, lowest first: a module imports from its own floor or below
 FLOORS = [
-    {"errors", "streams", "values", "checkpoint", "parallel", "registry"},
-    {"settings", "metrics", "tasks", "optimizers"},
-    {"encoders", "fusion", "evidence", "gaussian", "gradients", "hypergradient", "matching", "regressors"}
-    | {"reliability", "schedules"},
+    {"errors", "streams", "values", "parallel", "memory", "schema"},
+    {"maths"},
+    {"data"},
+    {"tasks"},
+    {"encoders", "fusions"},
     {"net"},
     {"method"},
     {"methods"},
-    {"evaluation", "build"},
-    {"trainer", "conditions"},
+    {"training"},
 ]
+# rooms of the service, lowest first
+ROOMS = [
+    {"bridge"},
+    {"study"},
+    {"ledger", "planning"},
+    {"reports", "running"},
+    {"tracking"},
+    {"service"},
+    {"cli", "launch"},
+]
+
+
+def sources(folder: str) -> dict[str, Path]:
+    """Return every module below a folder by its import name."""
+    prefix = "" if folder == "sweeper" else "sweeper."
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[prefix + ".".join(p for p in parts if p != "__init__")] = path
+    return found
+
+
+MODELS, SERVICE = sources("models"), sources("sweeper")
+SOURCES = MODELS | SERVICE
 
 
 def imports(path: Path, *, at_import: bool = False) -> set[str]:
@@ -50,89 +75,88 @@ def imports(path: Path, *, at_import: bool = False) -> set[str]:
     return {name for name in found if name}
 
 
-def names(path: Path) -> str:
-    return str(path.relative_to(HOME))
+def own(names: set[str], within: dict[str, Path]) -> set[str]:
+    """Return the modules of the project among imported names."""
+    return {name for name in names if name in within}
 
 
 def importers(library: str) -> set[str]:
-    return {names(p) for p in SOURCES if any(i == library or i.startswith(f"{library}.") for i in imports(p))}
+    return {
+        module
+        for module, path in SOURCES.items()
+        if any(i == library or i.startswith(f"{library}.") for i in imports(path))
+    }
 
 
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("ray.tune", {"sweeper/executor.py"}),
-        ("ray.train", {"sweeper/distributed.py"}),
-        ("mlflow", {"sweeper/tracking.py"}),
-        ("optuna", {"sweeper/proposals.py"}),
+        ("ray.tune", {"sweeper.running.tune"}),
+        ("ray.train", {"sweeper.running.ranks"}),
+        ("mlflow", {"sweeper.tracking.writing"}),
+        ("optuna", {"sweeper.planning.proposals"}),
+        ("matplotlib", {"sweeper.reports.plots"}),
     ],
 )
 def test_a_library_of_the_service_has_one_user(library, only):
     assert importers(library) == only
 
 
-def test_only_the_bridge_knows_models():
-    users = {names(p) for p in SERVICE if any(i.split(".")[0] == "models" for i in imports(p))}
-    assert users == {"sweeper/bridge.py"}
+def test_the_service_knows_models_by_the_bridge_alone():
+    """But for the words in which errors are told, and a process's memory: they are everybody's."""
+    users = {m for m, path in SERVICE.items() if own(imports(path), MODELS) - COMMON}
+    assert users == {"sweeper.bridge"}
 
 
 def test_models_know_nothing_of_the_service():
-    for path in HOME.glob("models/**/*.py"):
-        roots = {i.split(".")[0] for i in imports(path)}
-        assert not roots & {"ray", "mlflow", "optuna", "sweeper", "search_spaces", "pydantic"}, names(path)
+    for module, path in MODELS.items():
+        for name in imports(path):
+            assert name.split(".")[0] not in {"ray", "mlflow", "optuna"}, module
+            assert not name.startswith("sweeper.") or name.startswith("sweeper.models"), f"{module}: {name}"
 
 
-def floor(module: str) -> int | None:
-    return next((i for i, level in enumerate(FLOORS) if module in level), None)
+def place(module: str, levels: list[set[str]], depth: int) -> int | None:
+    """Return the level of a module's room, by the part of its name at `depth`."""
+    room = module.split(".")[depth]
+    return next((i for i, level in enumerate(levels) if room in level), None)
 
 
-def test_no_floor_of_models_imports_a_higher_one():
-    for path in HOME.glob("models/*.py"):
-        if path.stem == "__init__":
+@pytest.mark.parametrize(
+    ("within", "levels", "depth"), [(MODELS, FLOORS, 2), (SERVICE, ROOMS, 1)], ids=["models", "sweeper"]
+)
+def test_no_room_imports_one_above_it(within, levels, depth):
+    for module, path in within.items():
+        if module.count(".") < depth:
             continue
-        own = floor(path.stem)
-        assert own is not None, f"{path.stem} stands on no floor of FLOORS"
-        for name in imports(path):
-            parts = name.split(".")
-            if parts[0] == "models" and len(parts) > 1 and (there := floor(parts[1])) is not None:
-                assert there <= own, f"{path.stem} imports {name}"
+        level = place(module, levels, depth)
+        assert level is not None, f"{module} stands on no floor"
+        for name in own(imports(path), within):
+            if name.count(".") >= depth:
+                assert place(name, levels, depth) <= level, f"{module} imports {name}"
 
 
-def test_data_stand_beside_and_need_no_torch():
-    for path in HOME.glob("models/data/*.py"):
-        if path.stem != "feed":
-            assert "torch" not in {i.split(".")[0] for i in imports(path)}, names(path)
-        for name in imports(path):
-            parts = name.split(".")
-            if parts[0] == "models" and len(parts) > 1 and parts[1] != "data":
-                assert parts[1] in FLOORS[0], f"{names(path)} imports {name}"
+def test_data_need_no_torch_but_to_feed():
+    for module, path in MODELS.items():
+        if module.startswith("sweeper.models.data.") and module != "sweeper.models.data.feed":
+            assert "torch" not in {i.split(".")[0] for i in imports(path)}, module
 
 
-def test_no_method_imports_another():
-    for path in HOME.glob("models/methods/*.py"):
-        assert not any(i.startswith("models.methods") for i in imports(path)), names(path)
-
-
-def test_methods_are_reached_through_the_registry_only():
-    users = {names(p) for p in SOURCES if any(i.startswith("models.methods") for i in imports(p))}
-    assert users == set()
+def test_no_method_imports_another_and_all_are_reached_through_the_registry():
+    assert importers("sweeper.models.methods") == set()
 
 
 def test_no_shared_module_names_a_method():
     methods = set(entries("method"))
-    for path in SOURCES:
-        if path.parent.name == "methods":
+    for module, path in SOURCES.items():
+        if module.startswith("sweeper.models.methods."):
             continue
         tree = ast.parse(path.read_text())
         said = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-        assert not said & methods, f"{names(path)} names {said & methods}"
+        assert not said & methods, f"{module} names {said & methods}"
 
 
-def test_there_is_no_circle_of_imports_in_the_service():
-    edges = {
-        p.stem: {i.split(".")[1] for i in imports(p) if i.startswith("sweeper.") and i.count(".") == 1}
-        for p in SERVICE
-    }
+def test_there_is_no_circle_of_imports():
+    edges = {module: own(imports(path), SOURCES) for module, path in SOURCES.items()}
 
     def reaches(start: str, goal: str, seen: set[str]) -> bool:
         return any(
@@ -143,6 +167,22 @@ def test_there_is_no_circle_of_imports_in_the_service():
     assert [name for name in edges if reaches(name, name, set())] == []
 
 
+def test_no_file_is_too_long_to_hold_in_the_head():
+    long = {m: n for m, path in SOURCES.items() if (n := len(path.read_text().splitlines())) > LONGEST_FILE}
+    assert long == {}
+
+
+def test_every_package_is_installed():
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = {m for m, path in SOURCES.items() if path.name == "__init__.py"}
+    data = {"sweeper." + str(p.relative_to(ROOT)).replace("/", ".") for p in folders_of_data()}
+    assert set(told) == packages | data
+
+
+def folders_of_data() -> set[Path]:
+    return {path.parent for path in (ROOT / "search_spaces").rglob("*.yaml")}
+
+
 @pytest.mark.parametrize("command", [["plan", "quickstart"], ["methods"], ["status"]])
 def test_planning_is_light(command, tmp_path):
     code = (
@@ -151,7 +191,7 @@ def test_planning_is_light(command, tmp_path):
         "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'transformers', 'librosa', 'matplotlib'}\n"
         "print('heavy:', sorted(heavy & set(sys.modules)), code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HOME, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.splitlines()[-1] == "heavy: [] 0"
 
 
@@ -159,7 +199,8 @@ def test_importing_changes_nothing_but_ray_defaults():
     code = (
         "import os, signal, warnings\n"
         "before = os.getcwd(), signal.getsignal(signal.SIGINT), list(warnings.filters)\n"
-        "import models.trainer, models.build, sweeper.cli, sweeper.service, sweeper.tracking\n"
+        "import sweeper.models.training.trainer, sweeper.models.training.build\n"
+        "import sweeper.cli, sweeper.service.session, sweeper.tracking.writing\n"
         "assert before[:2] == (os.getcwd(), signal.getsignal(signal.SIGINT))\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=HOME, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

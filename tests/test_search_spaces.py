@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from models.registry import REQUIRED, entries
-from sweeper import arms, bridge, service, space, study
+from sweeper import bridge
+from sweeper.models.schema.entries import REQUIRED, entries
+from sweeper.service import session as service
+from sweeper.study import arms, space
+from sweeper.study import schema as study
 
 METHODS = sorted(entries("method"))
 
@@ -20,7 +23,7 @@ def one_arm(method: str) -> arms.Arm:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_a_space_with_its_citation(method):
-    raw = yaml.safe_load((space.HOME / f"{method}.yaml").read_text())
+    raw = yaml.safe_load((space.SPACES / f"{method}.yaml").read_text())
     assert raw["method"] == method
     assert len(raw["cite"]) > 20
     assert set(raw) <= {"method", "cite", "published", "space", "per_modality"}

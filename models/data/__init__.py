@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from models import registry
-from models.data.dataset import Dataset
-from models.data.hashes import fingerprint_files
+from sweeper.models.data.dataset import Dataset
+from sweeper.models.data.hashes import fingerprint_files
+from sweeper.models.schema import entries as registry
 
 
 def load_dataset(

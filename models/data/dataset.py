@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data.targets import checked
-from models.errors import UserError, choose
-from models.streams import numpy_stream
-from models.values import DataSpec, InputSpec
+from sweeper.models.data.targets import checked
+from sweeper.models.errors import UserError, choose
+from sweeper.models.streams import numpy_stream
+from sweeper.models.values import DataSpec, InputSpec
 
 SPLITS = ("train", "validation", "test")
 # a modality's name becomes a torch submodule's, which may not be an attribute that modules have already

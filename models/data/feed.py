@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data.dataset import Dataset
-from models.data.noise import CLEAN, Condition, corrupted, parse
-from models.values import Batch
+from sweeper.models.data.dataset import Dataset
+from sweeper.models.data.noise.conditions import CLEAN, Condition, corrupted, parse
+from sweeper.models.values import Batch
 
 IN_MEMORY_BYTES = 2**30
 

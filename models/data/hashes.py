@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.errors import UserError
+from sweeper.models.errors import UserError
 
 SETTLED_NS = 2_000_000_000
 _known: dict[str, list] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.errors import UserError
-from models.values import VOID
+from sweeper.models.errors import UserError
+from sweeper.models.values import VOID
 
 
 def checked(

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
-from models import parallel
-from models.errors import UserError
-from models.evidence import full, mean_weights, present_in
-from models.matching import unit
-from models.method import Method
-from models.net import Net
-from models.tasks import Regression, Task
-from models.values import Batch, Context, Objective, Output
+from sweeper.models import parallel
+from sweeper.models.errors import UserError
+from sweeper.models.maths.evidence import full, mean_weights, present_in
+from sweeper.models.maths.matching import unit
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Regression, Task
+from sweeper.models.values import Batch, Context, Objective, Output
 
 LEAST_MEAN = 1e-6
 

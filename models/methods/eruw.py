@@ -7,12 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.errors import UserError
-from models.evidence import emc, fuse, mean_weights, present_in, trust
-from models.method import Method
-from models.net import Net
-from models.tasks import Task
-from models.values import Batch, Context, Output
+from sweeper.models.errors import UserError
+from sweeper.models.maths.evidence import emc, fuse, mean_weights, present_in, trust
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Task
+from sweeper.models.values import Batch, Context, Output
 
 
 class Eruw(Method):

@@ -1,6 +1,6 @@
 """Joint training: the reference that every other method is a difference from."""
 
-from models.method import Method
+from sweeper.models.method import Method
 
 
 class Joint(Method):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.errors import UserError
-from models.method import Method
-from models.net import Net
-from models.tasks import Task
-from models.values import Batch, Context, Output
+from sweeper.models.errors import UserError
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Task
+from sweeper.models.values import Batch, Context, Output
 
 
 class LabelSmoothing(Method):

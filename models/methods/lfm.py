@@ -10,14 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models import matching, parallel, schedules
-from models.errors import UserError
-from models.hypergradient import hypergradient
-from models.method import Method
-from models.net import Net
-from models.optimizers import eager
-from models.tasks import Classification, Task
-from models.values import Batch, Context, Metrics, Output, Phase
+from sweeper.models import parallel
+from sweeper.models.errors import UserError
+from sweeper.models.maths import matching, schedules
+from sweeper.models.maths.eager import eager
+from sweeper.models.maths.hypergradient import hypergradient
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Classification, Task
+from sweeper.models.values import Batch, Context, Metrics, Output, Phase
 
 
 class Lfm(Method):

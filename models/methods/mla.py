@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models import parallel
-from models.errors import UserError
-from models.method import Method
-from models.net import Net
-from models.tasks import Task
-from models.values import Batch, Context, Objective, Output
+from sweeper.models import parallel
+from sweeper.models.errors import UserError
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Task
+from sweeper.models.values import Batch, Context, Objective, Output
 
 
 class Mla(Method):

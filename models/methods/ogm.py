@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models import parallel
-from models.errors import UserError
-from models.method import Method
-from models.net import Net
-from models.tasks import Task
-from models.values import Context, Objective
+from sweeper.models import parallel
+from sweeper.models.errors import UserError
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Task
+from sweeper.models.values import Context, Objective
 
 
 class Ogm(Method):

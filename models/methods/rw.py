@@ -9,15 +9,24 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models import parallel
-from models.data.noise import parse
-from models.errors import UserError, choose
-from models.evidence import Rows, collect, emc, fuse, mean_weights, normalized, present_in, trust
-from models.method import Method
-from models.net import Net
-from models.regressors import Regressor
-from models.tasks import Task
-from models.values import Batch, Context, Output
+from sweeper.models import parallel
+from sweeper.models.data.noise.conditions import parse
+from sweeper.models.errors import UserError, choose
+from sweeper.models.maths.evidence import (
+    Rows,
+    collect,
+    emc,
+    fuse,
+    mean_weights,
+    normalized,
+    present_in,
+    trust,
+)
+from sweeper.models.maths.regressors import Regressor
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Task
+from sweeper.models.values import Batch, Context, Output
 
 PUBLISHED_NOISE = ("gaussian-5", "gaussian-10")
 

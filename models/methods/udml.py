@@ -10,13 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models import gaussian, parallel
-from models.errors import UserError
-from models.fusion import Fusion
-from models.method import Method
-from models.net import Net
-from models.tasks import Classification, Task
-from models.values import Batch, Context, InputSpec, Metrics, Objective, Output, Phase
+from sweeper.models import parallel
+from sweeper.models.errors import UserError
+from sweeper.models.fusions.all import Fusion
+from sweeper.models.maths import gaussian
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Classification, Task
+from sweeper.models.values import Batch, Context, InputSpec, Metrics, Objective, Output, Phase
 
 CLEAN, WARMUP, NOISY = range(3)
 LEAST_DEPENDENCY = 1e-3

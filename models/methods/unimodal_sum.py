@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.method import Method
-from models.net import Net
-from models.tasks import Task
-from models.values import Batch, Context, Output
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Task
+from sweeper.models.values import Batch, Context, Output
 
 
 class UnimodalSum(Method):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from models.method import Method
-from models.net import Net
-from models.tasks import Task
-from models.values import Context
+from sweeper.models.method import Method
+from sweeper.models.net import Net
+from sweeper.models.tasks.all import Task
+from sweeper.models.values import Context
 
 
 class Nap(Method):

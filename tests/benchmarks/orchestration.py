@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-HOME = Path(__file__).resolve().parents[2]
+from sweeper import ROOT
+
 SLOTS = 2
 
 
@@ -40,7 +41,7 @@ def carry_out(raw: dict) -> tuple[list[dict], float]:
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(HOME)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         wall = time.perf_counter() - began
         lines = (Path(folder) / "store" / "ledger.jsonl").read_text().splitlines()

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import yaml
 
-HOME = Path(__file__).resolve().parents[2]
+from sweeper import ROOT
+
 EPOCHS, CONFIGURATIONS, SEEDS, SLOTS = 60, 60, 2, 2
 STOCK, NESTED = 20, 4  # runs of the slow ones, where start-up weighs little
 
@@ -29,7 +30,7 @@ ENVIRONMENT = {
 
 def payload(lr: float, seed: int) -> dict:
     """Return the run that everybody carries out."""
-    from models.settings import Settings
+    from sweeper.models.training.settings import Settings
 
     return {
         "dataset": {"name": "digits"},
@@ -98,7 +99,7 @@ def _tune(trainable: Callable[[dict], None], n: int) -> int:
         address="local",
         log_to_driver=False,
         include_dashboard=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(HOME)}},
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
     )
     with tempfile.TemporaryDirectory() as folder:
         tune.Tuner(
@@ -155,7 +156,7 @@ def ours() -> int:
         path.write_text(yaml.safe_dump(raw))
         command = [sys.executable, "-m", "sweeper.cli", "run", str(path), "--storage", folder + "/store"]
         subprocess.run(
-            command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(HOME)}
+            command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
     return CONFIGURATIONS * SEEDS + 1
 
@@ -179,8 +180,8 @@ def main() -> None:
             [sys.executable, "-W", "ignore", "-c", code],
             capture_output=True,
             text=True,
-            cwd=HOME,
-            env={**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)},
+            cwd=ROOT,
+            env={**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         )
         if done.returncode:
             print(f"{name}: failed: {done.stderr.strip().splitlines()[-1]}")

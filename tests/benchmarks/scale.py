@@ -12,12 +12,13 @@ from pathlib import Path
 
 import yaml
 
-from sweeper import arms, study
-from sweeper.planner import Planner
-from sweeper.records import announcement, as_record, provenance
-from sweeper.storage import Storage
+from sweeper import ROOT
+from sweeper.ledger.records import announcement, as_record, provenance
+from sweeper.ledger.storage import Storage
+from sweeper.planning.planner import Planner
+from sweeper.study import arms
+from sweeper.study import schema as study
 
-HOME = Path(__file__).resolve().parents[2]
 LARGE = {
     "study": "large",
     "dataset": "digits",
@@ -42,7 +43,7 @@ def command(*arguments: str) -> tuple[float, str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(HOME)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     return time.perf_counter() - began, done.stdout + done.stderr
 
@@ -104,7 +105,7 @@ def main() -> None:
             [sys.executable, "-m", "sweeper.cli", "run", str(path), *where],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(HOME)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         print(f"resume of {n} records: {first_run(storage, began):.2f} s to the first new run")
         process.terminate()
@@ -115,7 +116,7 @@ def main() -> None:
             [sys.executable, "-m", "sweeper.cli", "run", "quickstart", "--storage", folder],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(HOME)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         handed = first_run(Storage(Path(folder)), began)
         while not (found := list(Path(folder).glob("runs/*/result.json"))):

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from models.build import build_method
-from models.data import load_dataset
-from models.data.dataset import Dataset
-from models.registry import entries
-from models.settings import Settings
-from models.streams import numpy_stream
-from models.trainer import splits_of, train
+from sweeper.models.data import load_dataset
+from sweeper.models.data.dataset import Dataset
+from sweeper.models.schema.entries import entries
+from sweeper.models.streams import numpy_stream
+from sweeper.models.training.build import build_method
+from sweeper.models.training.settings import Settings
+from sweeper.models.training.trainer import splits_of, train
 
 REPEATS, BATCH = 5, 64
 LONG, SHORT = (

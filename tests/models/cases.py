@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from models.build import build_method
-from models.data import load_dataset
-from models.data.dataset import Dataset
-from models.method import Method
-from models.settings import Settings
-from models.trainer import Outcome, splits_of, train
+from sweeper.models.data import load_dataset
+from sweeper.models.data.dataset import Dataset
+from sweeper.models.method import Method
+from sweeper.models.training.build import build_method
+from sweeper.models.training.settings import Settings
+from sweeper.models.training.trainer import Outcome, splits_of, train
 
 
 @dataclass(frozen=True)

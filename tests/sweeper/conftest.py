@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-HOME = Path(__file__).resolve().parents[2]
+from sweeper import ROOT
 
 TINY = {
     "study": "tiny",
@@ -44,7 +44,7 @@ def sweeper(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         env = {
             **os.environ,
             "SWEEPER_STORAGE": str(tmp_path / "store"),
-            "PYTHONPATH": str(HOME),
+            "PYTHONPATH": str(ROOT),
             **environment,
         }
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)

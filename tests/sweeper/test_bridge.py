@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from sweeper import arms, bridge, study
+from sweeper import bridge
+from sweeper.study import arms
+from sweeper.study import schema as study
 
 Execute = Callable[..., dict[str, Any]]
 

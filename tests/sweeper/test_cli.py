@@ -9,10 +9,13 @@ import sys
 
 import pytest
 
-from sweeper import arms, bridge, cli, storage, study
-from sweeper.ledger import Ledger
-from sweeper.planner import Planner
-from sweeper.records import HOME, announcement, as_record, proposals
+from sweeper import ROOT, bridge, cli
+from sweeper.ledger import storage
+from sweeper.ledger.file import Ledger
+from sweeper.ledger.records import announcement, as_record, proposals
+from sweeper.planning.planner import Planner
+from sweeper.study import arms
+from sweeper.study import schema as study
 
 CHANGES = {"methods": ["joint", {"name": "ogm", "space": {"ge": False}}], "dataset": "synthetic"}
 
@@ -210,6 +213,6 @@ def test_a_command_that_is_wrong_is_told_in_one_line(said, tmp_path, arguments, 
 
 def test_a_reader_that_stops_reading_is_no_error():
     command = f"{sys.executable} -m sweeper.cli methods | head -n 1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=HOME, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1

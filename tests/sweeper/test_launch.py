@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-HOME = Path(__file__).resolve().parents[2]
-LAUNCH = HOME / "sweeper" / "launch.py"
+from sweeper import ROOT
+
+LAUNCH = ROOT / "sweeper" / "launch.py"
 UNKNOWN = "sweeper: unknown study 'no_such_study'"
 
 Told = subprocess.CompletedProcess[str]
@@ -35,7 +36,7 @@ def python(tmp_path: Path) -> Callable[..., Told]:
 
 
 def test_it_finds_the_package_by_sweeper_home(python):
-    told = python("launch.py", "no_such_study", SWEEPER_HOME=HOME)
+    told = python("launch.py", "no_such_study", SWEEPER_HOME=ROOT)
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.startswith(UNKNOWN)
 
@@ -47,7 +48,7 @@ def test_it_finds_an_installed_package(python):
 
 
 def test_it_passes_arguments_on_and_runs_quickstart_by_default(python):
-    told = python("launch.py", "--set", "serch.ahead=3", SWEEPER_HOME=HOME)
+    told = python("launch.py", "--set", "serch.ahead=3", SWEEPER_HOME=ROOT)
     assert told.returncode == 2
     assert "did you mean 'search'" in told.stderr
     assert "quickstart.yaml" in told.stderr
@@ -61,28 +62,10 @@ def test_without_the_package_it_says_what_to_do(python, home):
     assert "SWEEPER_HOME" in told.stderr
 
 
-def test_in_its_own_folder_it_shadows_no_module_of_the_standard_library(python):
-    script = """
-import runpy, sys
-sys.path.insert(0, sys.argv.pop(1))  # as `python sweeper/launch.py` does
-if sys.argv.pop(1) == "launched":
-    try:
-        runpy.run_path(sys.argv[1], run_name="__main__")
-    except SystemExit:
-        pass
-import statistics
-print(statistics.__file__)
-"""
-    files = [python("-c", script, LAUNCH.parent, how, LAUNCH).stdout.strip() for how in ("plain", "launched")]
-    assert files[0] == str(LAUNCH.parent / "statistics.py")
-    assert files[1].endswith("/statistics.py")
-    assert files[1] != files[0]
-
-
 @pytest.mark.slow
 def test_a_study_through_a_lone_copy(python, study_file, tmp_path):
     study = study_file(methods=["joint"], search={"configurations": 1}, final={"seeds": [100]})
-    told = python("launch.py", study, SWEEPER_HOME=HOME)
+    told = python("launch.py", study, SWEEPER_HOME=ROOT)
     assert told.returncode == 0, told.stderr
     assert "| joint" in told.stdout
     assert (tmp_path / "store" / "ledger.jsonl").exists()

@@ -1,0 +1,1 @@
+"""Readers of raw files, which keep what they derive as arrays."""

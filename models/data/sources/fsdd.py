@@ -1,0 +1,73 @@
+"""`fsdd`: spoken digits from sound files, two views of each recording (mel bands and plain frequencies)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sweeper.models.data.dataset import Dataset, assemble, find, standardized, subset
+from sweeper.models.data.readers.audio import default_cache, features
+from sweeper.models.errors import UserError
+
+CITE = "Jackson et al., Free Spoken Digit Dataset (2018, CC BY-SA 4.0)"
+FOLDER = "fsdd_mini_flac"
+NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)")
+VIEWS = ("logmel", "logstft")
+
+
+def load(
+    *,
+    root: Path | None = None,
+    cache: Path | None = None,
+    views: list[Literal["logmel", "logstft"]] | None = None,
+    sample_rate: int = 8000,
+    seconds: float = 1.0,
+    n_fft: int = 256,
+    hop: int = 256,
+    n_mels: int = 32,
+) -> Dataset:
+    """Return the recordings fsdd_mini_flac/{digit}_{speaker}_{take}.flac (or .wav), a row each, by name.
+
+    Modalities: `logmel` (1, n_mels, T) and `logstft` (1, 1 + n_fft // 2, T), in dB, where T = 1 + seconds ×
+    sample_rate // hop. Splits are by speaker in alphabetical order: the last is test, the last but one
+    validation, the others train, so nobody is heard in two splits; takes 0-4 of six speakers give 200, 50 and
+    50 rows. Without `cache` the spectrograms stay among the user's temporary files. Raises UserError for a
+    missing folder, a file whose name does not tell, fewer than three speakers, a file that cannot be read.
+    """
+    paths = files(root=root)
+    labels = [NAME.fullmatch(p.stem) for p in paths]
+    for path, label in zip(paths, labels, strict=True):
+        if not label:
+            raise UserError(
+                f"dataset 'fsdd': {path.name} does not read {{digit}}_{{speaker}}_{{take}}; rename it"
+            )
+    target = np.array([int(label["digit"]) for label in labels])
+    names, speaker = np.unique([label["speaker"] for label in labels], return_inverse=True)
+    if len(names) < 3:
+        raise UserError(
+            f"dataset 'fsdd' has the speakers {', '.join(names)}; three are needed, one for each split"
+        )
+    split = np.digitize(speaker, [len(names) - 2, len(names) - 1])
+    rows = {s: np.flatnonzero(split == i) for i, s in enumerate(("train", "validation", "test"))}
+    settings = {"sample_rate": sample_rate, "seconds": seconds, "n_fft": n_fft, "hop": hop, "n_mels": n_mels}
+    kinds = subset("fsdd", "view", views, VIEWS)
+    inputs = {kind: features(paths, cache or default_cache(), kind=kind, **settings) for kind in kinds}
+    return standardized(assemble("fsdd", inputs, target, rows, n_classes=10, cite=CITE))
+
+
+def modalities(*, root: Path | None = None, views: list[str] | None = None, **_: object) -> list[str]:
+    """Return the names of the chosen views."""
+    return subset("fsdd", "view", views, VIEWS)
+
+
+def files(*, root: Path | None = None, **_: object) -> list[Path]:
+    """Return the sound files in the order of their names; raise UserError if there are none."""
+    what = "recordings named {digit}_{speaker}_{take}.flac or .wav"
+    folder = find("fsdd", root, FOLDER, what)
+    found = sorted(p for p in folder.iterdir() if p.suffix in (".flac", ".wav"))
+    if not found:
+        raise UserError(f"dataset 'fsdd': {folder} has no sound files; put {what} there")
+    return found

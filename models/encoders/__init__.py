@@ -1,0 +1,1 @@
+"""Encoders: one modality's input in, features out."""

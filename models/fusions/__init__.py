@@ -1,0 +1,1 @@
+"""Fusions: features of all modalities in, logits out."""

@@ -1,0 +1,1 @@
+"""Mathematics that methods share: pure functions, and modules that hold nothing but state."""

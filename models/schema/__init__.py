@@ -1,0 +1,1 @@
+"""What can be named in a study, read from source without importing it."""

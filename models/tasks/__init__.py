@@ -1,0 +1,1 @@
+"""Tasks: what is minimised, what is predicted, what is measured."""

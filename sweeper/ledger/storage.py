@@ -1,0 +1,92 @@
+"""Where a study's output lies: one folder shared by all studies, so that finished runs are shared too.
+
+ledger.jsonl            the truth
+runs/<key>/             run.json, result.json, curve.json, predictions*.npz, best.pt of one run
+trunks/<hash>.pt        trained weights that runs share which differ only in what is fitted after training
+studies/<name>/         study.yaml, tables and figures of one study
+mlflow.db, mlartifacts/ the embedded tracking store
+cache/                  features computed once from raw data
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from sweeper.models.errors import UserError
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Paths below one root that the driver and every node can write."""
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.root / "ledger.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """The folder of derived data."""
+        return self.root / "cache"
+
+    def run(self, key: str) -> Path:
+        """The folder of one run."""
+        return self.root / "runs" / key
+
+    def trunk(self, name: str) -> Path:
+        """The checkpoint of a training that several runs share."""
+        return self.root / "trunks" / f"{name}.pt"
+
+    def study(self, name: str) -> Path:
+        """The folder of one study's tables and figures."""
+        return self.root / "studies" / name
+
+    def result(self, key: str) -> dict[str, Any] | None:
+        """Return the result a worker left for a run, if it is whole."""
+        return _read(self.run(key) / "result.json")
+
+    def order(self, key: str) -> dict[str, Any] | None:
+        """Return what was ordered for a run, if it was ever started."""
+        return _read(self.run(key) / "run.json")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the JSON of a file, None if it is not there or, after a crash of the machine, not whole."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def locate(where: str) -> Storage:
+    """Return the storage at a folder or a file:// URI, there or not; raise UserError for another scheme."""
+    if not where.strip():
+        raise UserError("storage is empty; give a folder, or file:///such/a/folder")
+    uri = urlparse(where)
+    if uri.scheme not in ("", "file"):
+        raise UserError(
+            f"storage {where!r} has scheme {uri.scheme!r}; give a folder that every node can write, or file:///such/a/folder"
+        )
+    return Storage(Path(unquote(uri.path) if uri.scheme else where).expanduser().resolve())
+
+
+def open_storage(where: str) -> Storage:
+    """Return the storage at a folder or a file:// URI, made if absent; raise UserError if it cannot be written."""
+    storage = locate(where)
+    root = storage.root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"storage {str(root)!r} is not writable ({error.strerror}); give --storage a folder that is"
+        ) from None
+    return storage

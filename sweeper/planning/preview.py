@@ -1,0 +1,129 @@
+"""What a study would do, and how far studies are: read from the study file and the ledger, without torch."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.ledger.file import runs_of
+from sweeper.planning.racing import runs_planned
+from sweeper.study import space
+from sweeper.study.arms import Arm, Run, short_names
+from sweeper.study.schema import Study
+
+Record = Mapping[str, Any]
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm: the configurations known so far, runs planned (an upper bound while racing) and done."""
+
+    arm: Arm
+    known: dict[int, Mapping[str, Any]]
+    size: int
+    planned: int
+    done: int
+    seconds: float | None
+    bytes: float | None
+
+
+def plan(
+    study: Study,
+    arms: Sequence[Arm],
+    runs: Mapping[str, Record],
+    proposed: Mapping[str, Mapping[int, Mapping[str, Any]]],
+) -> list[ArmPlan]:
+    """Return the plan of every arm, given the ledger's runs by key and proposals by arm."""
+    found = []
+    for arm in arms:
+        known = {0: arm.defaults(), **proposed.get(arm.key, {})}
+        search = study.search
+        size = arm.size(search)
+        stages = [("search", search.seeds)] * (size > 1) + [("final", study.final.seeds)]
+        runs_of = {
+            (run := Run(arm, k, dict(values), stage, seed)).key: run
+            for k, values in known.items()
+            if k < size
+            for stage, seeds in stages
+            for seed in seeds
+        }
+        own = [
+            r
+            for key, run in runs_of.items()
+            if (r := runs.get(key)) and r["status"] in ("done", "pruned", "diverged") and run.covered(r)
+        ]
+        planned = runs_planned(search.racing, size, len(search.seeds), len(study.final.seeds))
+        found.append(ArmPlan(arm, known, size, planned, len(own), _mean(own, "seconds"), _mean(own, "bytes")))
+    return found
+
+
+def describe(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
+    """Yield the lines that `sweeper plan` prints."""
+    total, done = sum(p.planned for p in plans), sum(p.done for p in plans)
+    search = study.search
+    yield (
+        f"study {study.study}: {len(plans)} arms, up to {total} runs, {done} done;"
+        f" tuning seeds {search.seeds}, report seeds {study.final.seeds}, {search.sampler}, racing {search.racing}"
+    )
+    for name, p in zip(short_names([p.arm.axes for p in plans]), plans, strict=True):
+        yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done"
+        for k in sorted(p.known)[:SHOWN]:
+            origin = "the published defaults" if k == 0 else "proposed"
+            yield f"  #{k} {origin}: {_values({**p.arm.fixed, **p.known[k]})}"
+        rest = p.size - min(len(p.known), SHOWN)
+        if rest > 0:
+            yield f"  and {rest} more from: {', '.join(_domain(*item) for item in p.arm.space.items())}"
+    yield from _estimate(study, plans)
+
+
+def progress(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
+    """Yield one line per study: arms selected, its runs by status."""
+    studies = {r["study"]: r for r in records if r["kind"] == "study"}
+    for name in names or studies:
+        arms = {arm["key"] for arm in studies[name]["arms"]}
+        selected = {r["arm"] for r in records if r["kind"] == "selected" and r["study"] == name} & arms
+        last = runs_of(r for r in records if r.get("arm") in arms)
+        counts = Counter(f"{r['stage']} {r['status']}" for r in last.values())
+        found = ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "no runs yet"
+        yield f"{name}: {len(selected)} of {len(arms)} arms selected; {found}"
+
+
+def _estimate(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
+    """Yield what is left in time and disk, from the runs that the ledger holds."""
+    known = [p.seconds for p in plans if p.seconds is not None]
+    if not known:
+        yield "time and disk: unknown until a first run is recorded"
+        return
+    left = [max(p.planned - p.done, 0) for p in plans]  # what is done may count configurations that lost
+    typical = sum(known) / len(known)
+    seconds = sum(n * (typical if p.seconds is None else p.seconds) for n, p in zip(left, plans, strict=True))
+    slots = max(1, int((os.cpu_count() or 1) // (study.resources.cpus * study.resources.workers)))
+    sizes = [p.bytes for p in plans if p.bytes is not None]
+    disk = sum(left) * (sum(sizes) / len(sizes) if sizes else 0.0)
+    yield (
+        f"left: up to {sum(left)} runs, {seconds:.0f} s of training,"
+        f" about {seconds / slots:.0f} s on this machine's {slots} slots, {disk / 2**20:.1f} MB of disk"
+    )
+
+
+def _mean(records: Sequence[Record], name: str) -> float | None:
+    values = [r[name] for r in records if name in r]
+    return sum(values) / len(values) if values else None
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return (
+        ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+        or "nothing to set"
+    )
+
+
+def _domain(name: str, domain: space.Domain) -> str:
+    body = (
+        "|".join(map(str, domain.choices)) if domain.kind == "choice" else "{:g}…{:g}".format(*domain.bounds)
+    )
+    return f"{name} {body}{' log' if domain.log else ''}"

@@ -1,0 +1,1 @@
+"""Runs carried out on a Ray cluster."""

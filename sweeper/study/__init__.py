@@ -1,0 +1,1 @@
+"""The study file, unfolded into arms and runs."""

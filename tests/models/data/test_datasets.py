@@ -1,0 +1,200 @@
+"""What every dataset keeps to, and what each of the built-in ones promises."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sweeper.models.data import fingerprint, load_dataset, modalities
+from sweeper.models.data.dataset import SPLITS, carve
+from sweeper.models.errors import UserError
+from sweeper.models.schema import entries as registry
+
+ROOT = Path(os.environ.get("SWEEPER_DATA", "absent"))
+needs_data = pytest.mark.skipif(
+    not (ROOT / "digits3").is_dir() or not (ROOT / "fsdd_mini_flac").is_dir(),
+    reason="SWEEPER_DATA names no folder with digits3 and fsdd_mini_flac",
+)
+CASES = {
+    "arrays": {"path": "mine.npz"},
+    "digits": {},
+    "digits3": {},
+    "fsdd": {},
+    "synthetic": {},
+}
+OF_FILES = {"digits3", "fsdd"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """A folder with somebody's own arrays."""
+    folder = tmp_path_factory.mktemp("data")
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    np.savez(folder / "mine.npz", x_a=x, x_b=x[:, :2], y=np.arange(60) % 3)
+    return folder
+
+
+@pytest.fixture(params=[pytest.param(n, marks=needs_data if n in OF_FILES else ()) for n in CASES])
+def case(request, mine):
+    """Name, options and data folder of each dataset."""
+    return request.param, CASES[request.param], ROOT if request.param in OF_FILES else mine
+
+
+def test_every_dataset_has_a_case():
+    assert set(CASES) == set(registry.entries("dataset"))
+
+
+def test_every_class_is_in_every_split_and_no_row_in_two(case, cache):
+    name, options, root = case
+    dataset = load_dataset(name, options, root, cache)
+    spec = dataset.spec
+    for split in SPLITS:
+        assert set(dataset.target[dataset.rows[split]]) == set(range(spec.n_classes))
+        assert spec.sizes[split] == len(dataset.rows[split])
+    every = np.concatenate([dataset.rows[s] for s in SPLITS])
+    assert sorted(every) == list(range(len(dataset.target)))
+    assert spec.name == name
+    assert spec.cite
+
+
+def test_modalities_are_known_without_loading(case, cache, monkeypatch):
+    name, options, root = case
+    spec = load_dataset(name, options, root, cache).spec
+    monkeypatch.setattr(registry.Entry, "load", None)
+    assert modalities(name, options, root) == list(spec.modalities)
+
+
+def test_train_inputs_are_standardized(case, cache):
+    name, options, root = case
+    dataset = load_dataset(name, options, root, cache)
+    if name in ("digits", "synthetic"):
+        return  # fixed by their nature: 0..16, and unit noise
+    for m, x in dataset.inputs.items():
+        mean, std = dataset.scale[m]
+        z = (x[dataset.rows["train"]].astype(float) - mean) / std
+        assert z.mean() == pytest.approx(0, abs=1e-6)
+        assert z.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_importing_and_planning_stay_light():
+    script = (
+        "import sys; from sweeper.models.data import fingerprint, modalities\n"
+        "for n in ('synthetic', 'digits'): fingerprint(n, {}); modalities(n, {})\n"
+        "print({'torch', 'sklearn', 'librosa', 'soundfile', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_fingerprint_fills_in_defaults_and_loads_nothing(case, cache, monkeypatch):
+    name, options, root = case
+    monkeypatch.setattr(registry.Entry, "load", None)
+    full = registry.entry("dataset", name).defaults() | options
+    assert fingerprint(name, options, root, cache) == fingerprint(name, full, root)
+
+
+@pytest.mark.parametrize("options", [{"data_seed": 1}, {"signal": 2}, {"kind": "image"}])
+def test_a_fingerprint_tells_options_apart(options):
+    assert fingerprint("synthetic", options) != fingerprint("synthetic", {})
+
+
+def test_a_fingerprint_tells_contents_apart_but_not_places(tmp_path):
+    prints = []
+    for folder, label in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "mine.npz", x_a=np.zeros((9, 2)), y=np.full(9, label))
+        prints.append(fingerprint("arrays", CASES["arrays"], tmp_path / folder))
+    assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("read", [load_dataset, fingerprint, modalities])
+def test_an_unknown_name_or_option_is_told_with_the_nearest(read):
+    with pytest.raises(UserError, match="unknown dataset 'digit3'; did you mean 'digits3'"):
+        read("digit3", {})
+    with pytest.raises(UserError, match="unknown hyper-parameter 'sed' in dataset 'synthetic'"):
+        read("synthetic", {"sed": 1})
+
+
+def test_carving_leaves_a_class_its_last_row():
+    target = np.array([0, 1, 1, 2, 2, 2])
+    kept, carved = carve(np.arange(6), target, 0.9, 0, "validation")
+    assert Counter(target[kept]) == {0: 1, 1: 1, 2: 1}
+    assert sorted([*kept, *carved]) == list(range(6))
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_carving_by_groups_leaves_and_takes_a_group(fraction):
+    group = np.repeat([0, 1], 5)
+    kept, carved = carve(np.arange(10), group, fraction, 0, "validation", group)
+    assert (len(kept), len(carved)) == (5, 5)
+
+
+@pytest.mark.parametrize(("name", "what"), [("digits3", "npz"), ("fsdd", "fsdd_mini_flac")])
+def test_missing_data_say_what_to_put_where(name, what, tmp_path, monkeypatch):
+    monkeypatch.delenv("SWEEPER_DATA", raising=False)
+    with pytest.raises(UserError, match=rf"{what}.*name that folder with --data-root or SWEEPER_DATA"):
+        load_dataset(name, {})
+    with pytest.raises(UserError, match=rf"{what} does not exist; put .*--data-root or SWEEPER_DATA"):
+        load_dataset(name, {}, tmp_path)
+
+
+@needs_data
+def test_fsdd_reads_the_sound_files_and_keeps_speakers_apart(cache):
+    from sweeper.models.data.sources import fsdd
+
+    dataset = load_dataset("fsdd", {}, ROOT, cache)
+    assert dataset.spec.sizes == {"train": 200, "validation": 50, "test": 50}
+    assert {m: s.shape for m, s in dataset.spec.modalities.items()} == {
+        "logmel": (1, 32, 32),
+        "logstft": (1, 129, 32),
+    }
+    names = [p.stem.split("_") for p in fsdd.files(root=ROOT)]
+    assert [int(name[0]) for name in names] == dataset.target.tolist()
+    speakers = {s: {names[i][1] for i in dataset.rows[s]} for s in SPLITS}
+    assert speakers["validation"] == {"theo"}
+    assert speakers["test"] == {"yweweler"}
+    assert speakers["train"] == {"george", "jackson", "lucas", "nicolas"}
+
+
+@needs_data
+def test_fsdd_a_second_load_reads_the_cache(cache, monkeypatch):
+    from sweeper.models.data.readers import audio
+
+    options = {"views": ["logmel"]}
+    first = load_dataset("fsdd", options, ROOT, cache)
+    monkeypatch.setattr(audio, "_build", None)
+    second = load_dataset("fsdd", options, ROOT, cache)
+    np.testing.assert_array_equal(first.inputs["logmel"], second.inputs["logmel"])
+    assert list(second.inputs) == ["logmel"]
+
+
+def test_fsdd_refuses_odd_names_and_too_few_speakers(tmp_path):
+    folder = tmp_path / "fsdd_mini_flac"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"has no sound files; put recordings named \{digit\}_"):
+        load_dataset("fsdd", {}, tmp_path)
+    for name in ("0_ann_0", "0_bob_0"):
+        soundfile.write(folder / f"{name}.wav", np.zeros(8000), 8000)
+    with pytest.raises(UserError, match="has the speakers ann, bob; three are needed"):
+        load_dataset("fsdd", {}, tmp_path)
+    soundfile.write(folder / "zero.wav", np.zeros(8000), 8000)
+    with pytest.raises(UserError, match=r"zero.wav does not read \{digit\}_\{speaker\}_\{take\}"):
+        load_dataset("fsdd", {}, tmp_path)
+
+
+def test_no_modality_has_a_name_that_a_torch_module_cannot_hold():
+    from torch import nn
+
+    from sweeper.models.data.dataset import TAKEN_NAMES
+
+    assert {name for name in dir(nn.ModuleDict()) if not name.startswith("_")} <= TAKEN_NAMES

@@ -1,0 +1,294 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from sweeper.models.errors import UserError
+from sweeper.models.fusions import all as fusion
+from sweeper.models.maths.gradients import flat, hvp, twice_differentiable
+from sweeper.models.schema.entries import entries
+
+CASES = [
+    ("concat", {}),
+    ("sum", {}),
+    ("mean", {}),
+    ("weighted", {"on": "predictions"}),
+    ("weighted", {"on": "features_scalar"}),
+    ("weighted", {"on": "features_elementwise"}),
+    ("film", {}),
+    ("gated", {}),
+    ("lstm", {"sequence": "modalities"}),
+    ("lstm", {"sequence": "concat", "layers": 1, "hidden": 5}),
+]
+READ_OUTS_ADD_UP = {"concat": sum, "sum": sum, "mean": lambda parts: sum(parts) / len(parts)}
+READ_OUT_ZEROES_THE_OTHERS = {"film", "gated", "lstm"}
+ORDER_MATTERS = {"film", "gated", "lstm modalities"}
+DIMS = {1: {"left": 4}, 2: {"left": 4, "right": 3}, 3: {"left": 4, "right": 3, "top": 6}}
+CLASSES = 5
+
+every_case = pytest.mark.parametrize(("name", "options"), CASES, ids=lambda v: str(v))
+every_number = pytest.mark.parametrize("dims", DIMS.values(), ids=lambda v: f"M={len(v)}")
+
+
+def make(name, options, dims, seed=0):
+    torch.manual_seed(seed)
+    return entries("fusion")[name].load()(dims, CLASSES, **options).double()
+
+
+def sample(dims, rows=8):
+    generator = torch.Generator().manual_seed(1)
+    return {m: torch.randn(rows, d, generator=generator).double() for m, d in dims.items()}
+
+
+def test_every_fusion_has_a_case():
+    dense = {name for name, entry in entries("fusion").items() if entry.facts.get("dense", False)}
+    assert dense == {"decoder"}
+    assert set(entries("fusion")) - dense == {name for name, _ in CASES}
+    for name, options in CASES:
+        entries("fusion")[name].check(options)
+    assert {name for name, _ in CASES} == {*READ_OUTS_ADD_UP, *READ_OUT_ZEROES_THE_OTHERS, "weighted"}
+
+
+@every_number
+@every_case
+def test_gives_logits_fused_and_for_each_modality(name, options, dims):
+    fuse, features = make(name, options, dims), sample(dims)
+    assert fuse(features).shape == (8, CLASSES)
+    assert fuse(features).dtype == torch.float64
+    assert {m: logits.shape for m, logits in fuse.unimodal(features).items()} == dict.fromkeys(
+        dims, (8, CLASSES)
+    )
+    assert fuse({m: z[:0] for m, z in features.items()}).shape == (0, CLASSES)
+
+
+@every_number
+@every_case
+def test_read_out_of_a_modality_depends_on_no_other(name, options, dims):
+    fuse, features = make(name, options, dims), sample(dims)
+    before = fuse.unimodal(features)
+    for m in dims:
+        others = {k: z if k == m else z + 1 for k, z in features.items()}
+        torch.testing.assert_close(fuse.unimodal(others)[m], before[m])
+
+
+@every_case
+def test_read_out_of_the_only_modality_is_the_fused_prediction(name, options):
+    fuse, features = make(name, options, DIMS[1]), sample(DIMS[1])
+    torch.testing.assert_close(fuse.unimodal(features)["left"], fuse(features))
+
+
+@every_number
+@pytest.mark.parametrize("name", READ_OUTS_ADD_UP)
+def test_read_outs_add_up_to_the_fused_logits(name, dims):
+    fuse, features = make(name, {}, dims), sample(dims)
+    torch.testing.assert_close(READ_OUTS_ADD_UP[name](list(fuse.unimodal(features).values())), fuse(features))
+
+
+@every_number
+@pytest.mark.parametrize(("name", "options"), [c for c in CASES if c[0] in READ_OUT_ZEROES_THE_OTHERS])
+def test_other_read_outs_are_the_fused_head_with_the_other_features_zeroed(name, options, dims):
+    fuse, features = make(name, options, dims), sample(dims)
+    read_out = fuse.unimodal(features)
+    for m in dims:
+        alone = {k: z if k == m else torch.zeros_like(z) for k, z in features.items()}
+        torch.testing.assert_close(read_out[m], fuse(alone))
+
+
+@every_number
+@pytest.mark.parametrize("on", ["predictions", "features_scalar"])
+def test_attention_averages_the_read_outs_into_the_fused_logits(on, dims):
+    fuse, features = make("weighted", {"on": on}, dims), sample(dims)
+    attention = torch.stack([fuse.scorers[m](features[m]) for m in dims]).softmax(0)
+    read_outs = torch.stack(list(fuse.unimodal(features).values()))
+    torch.testing.assert_close((attention * read_outs).sum(0), fuse(features))
+
+
+def test_elementwise_weights_are_shares_of_the_softmax_over_features():
+    dims = {"left": 4, "right": 4, "top": 4}
+    fuse, features = make("weighted", {"on": "features_elementwise"}, dims), sample(dims)
+    parts = {m: z.softmax(-1) for m, z in features.items()}
+    mixed = sum(parts[m] / sum(parts.values()) * features[m] for m in dims)
+    torch.testing.assert_close(fuse(features), fuse.head(mixed))
+    torch.testing.assert_close(fuse.unimodal(features)["top"], fuse.head(features["top"]))
+    assert {n.split(".")[0] for n, _ in fuse.named_parameters()} == {"head"}
+
+
+def test_concat_read_out_shares_the_bias_equally():
+    fuse = make("concat", {}, DIMS[3])
+    silent = {m: torch.zeros(1, d).double() for m, d in DIMS[3].items()}
+    for logits in fuse.unimodal(silent).values():
+        torch.testing.assert_close(logits[0], fuse.head.bias / 3)
+
+
+def test_film_modulates_from_left_to_right():
+    fuse, z = make("film", {}, DIMS[3]), sample(DIMS[3])
+    gamma, beta = fuse.films["right"](z["left"]).split(3, dim=-1)
+    gamma, beta = fuse.films["top"](gamma * z["right"] + beta).split(6, dim=-1)
+    torch.testing.assert_close(fuse(z), fuse.head(gamma * z["top"] + beta))
+
+
+def test_gated_gates_from_left_to_right():
+    fuse, z = make("gated", {}, DIMS[3]), sample(DIMS[3])
+    h = torch.sigmoid(fuse.gates["right"](z["left"])) * fuse.values["right"](z["right"])
+    h = torch.sigmoid(fuse.gates["top"](h)) * fuse.values["top"](z["top"])
+    torch.testing.assert_close(fuse(z), fuse.head(h))
+
+
+def test_lstm_reads_one_step_per_modality_or_one_in_all():
+    z = sample(DIMS[2])
+    fuse = make("lstm", {"sequence": "modalities"}, DIMS[2])
+    steps = torch.stack([z["left"], fuse.align["right"](z["right"])], dim=1)
+    torch.testing.assert_close(fuse(z), fuse.head(fuse.lstm(steps)[1][0][-1]))
+    fuse = make("lstm", {"sequence": "concat"}, DIMS[2])
+    steps = torch.cat([z["left"], z["right"]], dim=1).unsqueeze(1)
+    torch.testing.assert_close(fuse(z), fuse.head(fuse.lstm(steps)[1][0][-1]))
+
+
+def test_lstm_is_as_wide_as_the_widest_features_unless_told():
+    assert make("lstm", {}, DIMS[3]).lstm.hidden_size == 6
+    assert make("lstm", {"hidden": 9}, DIMS[3]).lstm.hidden_size == 9
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_lstm_drops_out_in_training_only(layers):
+    fuse, z = make("lstm", {"dropout": 0.5, "layers": layers}, DIMS[2]), sample(DIMS[2])
+    assert not torch.equal(fuse(z), fuse(z))
+    fuse.eval()
+    assert torch.equal(fuse(z), fuse(z))
+
+
+@pytest.mark.parametrize(
+    "options", [{"layers": 0}, {"hidden": 0}, {"dropout": 1.0}, {"dropout": -0.1}], ids=str
+)
+def test_lstm_refuses_what_cannot_be_built(options):
+    with pytest.raises(
+        UserError, match=r"'lstm' got .*; admissible: layers and hidden from 1, dropout from 0"
+    ):
+        make("lstm", options, DIMS[2])
+
+
+@pytest.mark.parametrize(("name", "options"), [("weighted", {"on": "features_scalar"}), ("lstm", {})])
+def test_only_features_of_another_width_are_projected(name, options):
+    def projected(dims):
+        return [
+            n for n, _ in make(name, options, dims).named_parameters() if n.startswith(("align", "values"))
+        ]
+
+    assert projected({"left": 4, "right": 4}) == []
+    assert len(projected(DIMS[3])) == 2
+
+
+@every_case
+def test_order_of_modalities_matters_only_where_said(name, options):
+    dims = {"left": 4, "right": 4, "top": 4}
+    fuse, z = make(name, options, dims), sample(dims)
+    with torch.no_grad():
+        for parameter in fuse.parameters():
+            parameter.fill_(
+                0.1
+            )  # equal weights: an exchange of modalities shows only where their places differ
+    exchanged = {"left": z["right"], "right": z["left"], "top": z["top"]}
+    same = torch.allclose(fuse(z), fuse(exchanged))
+    assert same != bool(ORDER_MATTERS & {name, f"{name} {options.get('sequence')}"})
+
+
+@every_case
+def test_order_of_the_features_given_never_matters(name, options):
+    fuse, z = make(name, options, DIMS[3]), sample(DIMS[3])
+    assert torch.equal(fuse(dict(reversed(z.items()))), fuse(z))
+
+
+@every_number
+@every_case
+def test_gradient_reaches_every_parameter_and_every_feature(name, options, dims):
+    fuse = make(name, options, dims)
+    features = {m: z.requires_grad_() for m, z in sample(dims).items()}
+    fuse(features).square().sum().backward()
+    for tensor in (*fuse.parameters(), *features.values()):
+        assert tensor.grad is not None
+    assert all(z.grad.abs().sum() > 0 for z in features.values())
+
+
+@every_case
+def test_second_derivatives_exist(name, options):
+    fuse = make(name, options, DIMS[3])
+    parameters = list(fuse.parameters())
+    with twice_differentiable():
+        product = hvp(fuse(sample(DIMS[3])).square().sum(), parameters)
+    assert product(torch.ones_like(flat(parameters))).isfinite().all()
+
+
+@every_number
+@every_case
+def test_learns_labels_that_the_last_modality_decides(name, options, dims):
+    fuse, features = make(name, options, dims), sample(dims, rows=64)
+    target = list(features.values())[-1][:, :3].argmax(1)
+    optimiser = torch.optim.Adam(fuse.parameters(), lr=0.03)
+    for _ in range(80):
+        optimiser.zero_grad()
+        functional.cross_entropy(fuse(features), target).backward()
+        optimiser.step()
+    assert (fuse(features).argmax(1) == target).double().mean() > 0.75
+
+
+def test_registered_classes_derive_from_fusion():
+    for name, found in entries("fusion").items():
+        assert issubclass(found.load(), fusion.Fusion)
+        assert found.load().__name__.lower() == name
+
+
+MAPS = {"left": (4, 3, 2), "right": (3, 6, 4), "top": (6, 1, 1)}  # (D_m, h_m, w_m)
+
+
+def decoder(maps=MAPS, **options):
+    torch.manual_seed(0)
+    return fusion.Decoder({m: shape[0] for m, shape in maps.items()}, CLASSES, 12, 9, **options).double()
+
+
+def sample_maps(maps=MAPS, rows=8):
+    generator = torch.Generator().manual_seed(1)
+    return {m: torch.randn(rows, *shape, generator=generator).double() for m, shape in maps.items()}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_decoder_gives_logits_of_every_pixel_from_maps_of_any_size(number):
+    maps = dict(list(MAPS.items())[:number])
+    decode, features = decoder(maps), sample_maps(maps)
+    logits = decode(features)
+    assert logits.shape == (8, CLASSES, 12, 9)
+    assert decode({m: z[:0] for m, z in features.items()}).shape == (0, CLASSES, 12, 9)
+    assert torch.equal(decode(dict(reversed(features.items()))), logits)
+    for m, alone in decode.unimodal(features).items():
+        silent = {k: z if k == m else torch.zeros_like(z) for k, z in features.items()}
+        torch.testing.assert_close(alone, decode(silent))
+
+
+def test_decoder_keeps_places_and_is_constant_on_constant_maps():
+    decode, features = decoder(), sample_maps(rows=1)
+    other = {m: z.clone() for m, z in features.items()}
+    other["right"][:, :, -1, -1] += 3
+    changed = (decode(features) != decode(other))[0].any(0)
+    assert changed[-1, -1]
+    assert not changed[0, 0]
+    flat_maps = {m: torch.ones_like(z) for m, z in features.items()}
+    inner = decode(flat_maps)[0, :, 4:-4, 4:-4]  # away from the zeros beyond the border
+    torch.testing.assert_close(inner, inner[:, :1, :1].expand_as(inner))
+
+
+def test_decoder_reaches_every_parameter_has_second_derivatives_and_learns():
+    decode, features = decoder(), sample_maps(rows=16)
+    with twice_differentiable():
+        product = hvp(decode(features).square().sum(), list(decode.parameters()))
+    assert product(torch.ones_like(flat(decode.parameters()))).isfinite().all()
+    target = functional.interpolate(features["right"], (12, 9), mode="nearest").argmax(1)
+    optimiser = torch.optim.Adam(decode.parameters(), lr=0.02)
+    for _ in range(60):
+        optimiser.zero_grad()
+        functional.cross_entropy(decode(features), target).backward()
+        assert all(p.grad is not None for p in decode.parameters())
+        optimiser.step()
+    assert (decode(features).argmax(1) == target).double().mean() > 0.75
+
+
+def test_decoder_refuses_no_channel():
+    with pytest.raises(UserError, match="'decoder' got hidden 0; admissible: whole numbers from 1"):
+        decoder(hidden=0)

@@ -1,0 +1,195 @@
+"""Proposals: every sampler is a function of the seed, the number and the results told; Optuna is told the truth."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from sweeper.models.errors import UserError
+from sweeper.planning.proposals import Proposals
+from sweeper.study import space
+from sweeper.study.space import Domain
+
+PLAIN = {
+    "lr": Domain("float", (0.001, 1.0), log=True),
+    "share": Domain("float", (0.0, 1.0)),
+    "layers": Domain("int", (1, 4)),
+    "kind": Domain("choice", choices=("a", "b")),
+}
+CONDITIONAL = {
+    "mode": Domain("choice", choices=("off", "on")),
+    "steps": Domain("int", (1, 20), log=True, when=(("mode", ("on",)),)),
+    "rate": Domain("float", (0.1, 1.0), when=(("mode", ("on",)),)),
+}
+DEFAULTS = {"lr": 0.01, "share": 0.5, "layers": 2, "kind": "a"}
+SAMPLERS = ("tpe", "random", "qmc", "grid")
+
+
+def made(sampler="tpe", domains=PLAIN, defaults=DEFAULTS, *, direction="max", seed=0, fixed=()):
+    return Proposals(domains, dict(fixed), defaults, sampler=sampler, direction=direction, seed=seed)
+
+
+def score(values):
+    return -sum(abs(math.log(v)) if isinstance(v, float) and v > 0 else 0.1 for v in values.values())
+
+
+def played(own, n, ahead=3):
+    """Ask for n configurations, telling each result `ahead` later."""
+    asked = []
+    for k in range(n):
+        if k >= ahead:
+            own.tell(k - ahead, score(asked[k - ahead]), "complete")
+        asked.append(own.ask(k))
+    return asked
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_proposals_lie_in_the_space_begin_with_the_defaults_and_differ(sampler):
+    asked = played(made(sampler, fixed={"other": 1}), 24)
+    assert asked[0] == DEFAULTS
+    for values in asked[1:]:
+        assert values.pop("other") == 1
+        assert set(values) == set(PLAIN)
+        assert all(PLAIN[name].holds(value) for name, value in values.items())
+        assert type(values["layers"]) is int
+        assert type(values["lr"]) is float
+    assert len({repr(values) for values in asked}) == 24
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_conditions_hold_in_every_proposal(sampler):
+    asked = played(made(sampler, CONDITIONAL, {"mode": "off"}), 16)
+    assert {values["mode"] for values in asked} == {"on", "off"}
+    for values in asked:
+        assert set(values) == ({"mode"} if values["mode"] == "off" else set(CONDITIONAL))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("domains", "defaults"), [(PLAIN, DEFAULTS), (CONDITIONAL, {"mode": "off"})])
+def test_a_restart_at_any_number_goes_on_in_the_same_way(sampler, domains, defaults):
+    asked = played(made(sampler, domains, defaults), 16)
+    for restart in range(1, 16):
+        again = made(sampler, domains, defaults)
+        for k in range(restart):
+            if k >= 3:
+                again.tell(k - 3, score(asked[k - 3]), "complete")
+            again.recall(k, asked[k])
+        if restart >= 3:
+            again.tell(restart - 3, score(asked[restart - 3]), "complete")
+        assert again.ask(restart) == asked[restart]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_the_seed_decides(sampler):
+    assert played(made(sampler, seed=1), 8) == played(made(sampler, seed=1), 8)
+    assert played(made(sampler, seed=1), 8)[1:] != played(made(sampler, seed=2), 8)[1:]
+
+
+def test_the_grid_is_every_point_once_after_the_defaults():
+    own = made("grid")
+    asked = [own.ask(k) for k in range(1 + 5 * 5 * 4 * 2)]
+    lr, share = PLAIN["lr"].grid(), PLAIN["share"].grid()
+    expected = [
+        {"lr": a, "share": b, "layers": c, "kind": d}
+        for a, b, c, d in itertools.product(lr, share, (1, 2, 3, 4), "ab")
+    ]
+    assert sorted(map(repr, asked[1:])) == sorted(map(repr, expected))
+    assert asked[1:] != expected  # shuffled, so that a smaller budget is no corner of it
+
+
+def test_the_grid_holds_the_defaults_once_where_they_are_a_point_of_it():
+    domains = {"kind": PLAIN["kind"]}
+    assert space.points(domains, {}, {"kind": "b"}, 0) == [{"kind": "b"}, {"kind": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "domains", "expected"),
+    [
+        ("tpe", PLAIN, 30),
+        ("grid", PLAIN, 30),
+        ("grid", {"kind": PLAIN["kind"]}, 2),
+        ("tpe", {}, 1),
+        ("grid", {}, 1),
+    ],
+)
+def test_the_number_of_configurations(sampler, domains, expected):
+    assert space.size(sampler, 30, domains, {}, {k: DEFAULTS[k] for k in domains}) == expected
+
+
+def test_a_grid_that_cannot_be_listed_is_told(monkeypatch):
+    monkeypatch.setattr(space, "LARGEST_GRID", 100)
+    with pytest.raises(UserError, match="the grid holds more than 100 points"):
+        made("grid")
+
+
+def test_the_qmc_sequence_covers_every_dimension_evenly():
+    n = 16
+    asked = [made("qmc", seed=3)]
+    asked = [asked[0].ask(k) for k in range(n + 1)][1:]
+    strata = {int(n * math.log(values["lr"] / 0.001) / math.log(1000)) for values in asked}
+    assert strata == set(range(n))
+    assert {int(n * values["share"]) for values in asked} == set(range(n))
+    assert sorted(values["layers"] for values in asked) == sorted([1, 2, 3, 4] * 4)
+    assert sorted(values["kind"] for values in asked) == sorted("ab" * 8)
+    quarters = {(values["lr"] > 0.0316, values["share"] > 0.5, values["kind"]) for values in asked}
+    assert len(quarters) == 8
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_default_outside_the_searched_space_is_tried_as_it_is(sampler):
+    outside = {"lr": 5.0, "share": 0.5, "layers": 9, "kind": "z"}
+    own = made(sampler, defaults=outside)
+    asked = played(own, 12)
+    assert asked[0] == outside
+    assert own.study.trials[own.trials[0].number].params == {"share": 0.5}
+    assert own.study.trials[own.trials[0].number].value == score(outside)
+    assert all(PLAIN[name].holds(value) for values in asked[1:] for name, value in values.items())
+
+
+def test_optuna_knows_what_it_was_told():
+    own = made()
+    values = [own.ask(k) for k in range(4)]
+    own.tell(1, 0.25, "pruned", 7)
+    own.tell(0, 0.5, "complete")
+    own.tell(2, None, "fail")
+    trials = [own.study.trials[trial.number] for trial in own.trials]
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
+    assert [trial.value for trial in trials] == [0.5, 0.25, None, None]
+    assert [trial.intermediate_values for trial in trials] == [{}, {7: 0.25}, {}, {}]
+    assert [trial.params for trial in trials] == values
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("max", 1), ("min", -1)])
+def test_tpe_goes_where_the_results_are_better(direction, sign):
+    def found(sampler):
+        own, asked = made(sampler, direction=direction), []
+        for k in range(30):
+            asked.append(own.ask(k))
+            own.tell(k, -sign * (math.log10(asked[k]["lr"]) + 2) ** 2, "complete")
+        return sum(abs(math.log10(values["lr"]) + 2) for values in asked[20:]) / 10
+
+    assert found("tpe") < 0.5 * found("random")
+
+
+def test_tpe_learns_from_pruned_trials_and_not_from_failed_ones():
+    def later(state):
+        own, asked = made(), []
+        for k in range(30):
+            asked.append(own.ask(k))
+            bad = asked[k]["lr"] > 0.03
+            own.tell(k, None if bad and state == "fail" else -float(bad), state if bad else "complete", 1)
+        return sum(values["lr"] > 0.03 for values in asked[15:])
+
+    assert later("pruned") <= 3
+
+
+def test_tpe_avoids_what_is_running():
+    # ten proposals without a result in between: those that are running count as bad, so they spread
+    own = made(domains={"share": PLAIN["share"]}, defaults={"share": 0.5})
+    for k in range(8):
+        own.tell(k, -abs(own.ask(k)["share"] - 0.3), "complete")
+    spread = sorted(own.ask(k)["share"] for k in range(8, 18))
+    assert spread[-1] - spread[0] > 0.2
+    assert len(set(spread)) == 10

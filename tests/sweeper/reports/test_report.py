@@ -1,0 +1,352 @@
+"""The report from fabricated records: which runs count, where results stand, what the caption owes the reader."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from sweeper.models.errors import UserError
+from sweeper.reports import report
+
+AXES = {"dataset": "digits", "encoders": "default", "fusion": "concat", "method": "joint"}
+
+
+def arm(key, **axes):
+    return {"key": key, "axes": {**AXES, **axes}, "code": "c"}
+
+
+def plan(*arms, study="s", seeds=(100, 101), conditions=("clean",), **layout):
+    return {
+        "kind": "study",
+        "study": study,
+        "arms": list(arms),
+        "search": {
+            "configurations": 8,
+            "seeds": [0, 1],
+            "sampler": "tpe",
+            "racing": "halving",
+            "early_stopping": "none",
+            "ahead": 3,
+        },
+        "final": {"seeds": list(seeds)},
+        "select": {"metric": "accuracy", "on": "validation"},
+        "conditions": list(conditions),
+        "layout": {"rows": ["method"], "columns": [], "metrics": [], **layout},
+        "git": "planned",
+    }
+
+
+def run(
+    key, arm, seed, accuracy=None, *, stage="final", status="done", error=None, condition="clean", **more
+):
+    record = {"kind": "run", "key": key, "study": "s", "arm": arm["key"], "axes": arm["axes"], "stage": stage}
+    record |= {"seed": seed, "status": status, "seconds": 2.0, "git": "abc123", "metrics": {}}
+    if accuracy is not None:
+        scores = {"accuracy": accuracy, "loss": 1 - accuracy}
+        record["metrics"] = {"validation": scores, f"test/{condition}": scores | more}
+    return record | ({"error": {"class": error, "message": "m"}} if error else {})
+
+
+def selected(arm, keys, configuration=3, study="s", parameters=None, rule="best mean of accuracy"):
+    record = {"kind": "selected", "study": study, "arm": arm["key"], "axes": arm["axes"], "rule": rule}
+    record |= {"configuration": configuration, "parameters": parameters or {"train.lr": configuration}}
+    return record | {"runs": {str(100 + i): key for i, key in enumerate(keys)}}
+
+
+JOINT, LFM = arm("a1"), arm("a2", method="lfm")
+
+
+def cells(found):
+    return {"/".join(row + column): cell.text for (row, column), cell in found.table().cells.items()}
+
+
+def built(*records, **options):
+    return report.build("s", records, **options)
+
+
+def whole(one, values):
+    """The records of an arm that is through: search runs and report runs."""
+    keys = [f"k{one['key']}{i}" for i in range(len(values))]
+    searched = [run(f"s{one['key']}{i}", one, i % 2, 0.5, stage="search") for i in range(4)]
+    final = [run(key, one, 100 + i, value) for i, (key, value) in enumerate(zip(keys, values, strict=True))]
+    return [*searched, selected(one, keys), *final]
+
+
+# Cells
+
+
+def test_a_complete_study_shows_mean_and_std_with_ddof_1_of_the_test_set():
+    found = built(plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92]))
+    assert found.complete
+    assert cells(found) == {"joint/accuracy": "85.0 ± 7.1", "lfm/accuracy": "91.0 ± 1.4"}
+
+
+@pytest.mark.parametrize(
+    ("records", "text", "complete"),
+    [
+        ([], "—", False),
+        ([selected(JOINT, ["k0", "k1"])], "—", False),
+        ([selected(JOINT, ["k0", "k1"]), run("k0", JOINT, 100, 0.9)], "n=1/2", False),
+        (
+            [
+                selected(JOINT, ["k0", "k1"]),
+                run("k0", JOINT, 100, 0.9),
+                run("k1", JOINT, 101, status="failed", error="OOM"),
+            ],
+            "failed 1/2 (OOM)",
+            False,
+        ),
+        (
+            [
+                selected(JOINT, ["k0", "k1"]),
+                run("k0", JOINT, 100, status="diverged", error="diverged"),
+                run("k1", JOINT, 101, status="preempted", error="WorkerDied"),
+            ],
+            "failed 2/2 (diverged, WorkerDied)",
+            False,
+        ),
+        (
+            [
+                selected(JOINT, ["k0", "k1"]),
+                run("k0", JOINT, 100, 0.9),
+                run("k1", JOINT, 101, status="failed", error="OOM"),
+                run("k1", JOINT, 101, 0.8),
+            ],
+            "85.0 ± 7.1",
+            True,
+        ),
+    ],
+)
+def test_what_is_missing_or_failed_is_said_and_never_averaged_over(records, text, complete):
+    found = built(plan(JOINT), *records)
+    assert list(cells(found).values()) == [text]
+    assert found.complete == complete
+
+
+def test_only_runs_of_the_latest_selection_count():
+    old, new = selected(JOINT, ["o0", "o1"], 1), selected(JOINT, ["n0", "n1"], 2)
+    runs = [
+        run(k, JOINT, s, v)
+        for k, s, v in (("o0", 100, 0.1), ("o1", 101, 0.1), ("n0", 100, 0.8), ("n1", 101, 0.9))
+    ]
+    assert list(cells(built(plan(JOINT), old, *runs, new)).values()) == ["85.0 ± 7.1"]
+
+
+def test_the_latest_plan_of_a_study_counts_and_other_studies_do_not():
+    records = [plan(JOINT, LFM), plan(JOINT), plan(LFM, study="t"), *whole(JOINT, [0.8, 0.9])]
+    records += [
+        selected(JOINT, ["x", "y"], 9, study="t"),
+        run("x", JOINT, 100, 0.1),
+        run("y", JOINT, 101, 0.1),
+    ]
+    assert list(cells(built(*records)).values()) == ["85.0 ± 7.1"]
+
+
+def test_runs_of_another_study_count_where_the_selection_names_them():
+    shared = [{**r, "study": "other"} if r["kind"] == "run" else r for r in whole(JOINT, [0.8, 0.9])]
+    assert list(cells(built(plan(JOINT), *shared)).values()) == ["85.0 ± 7.1"]
+
+
+def test_seeds_that_are_planned_but_not_yet_selected_are_open():
+    found = built(plan(JOINT, seeds=(100, 101, 102)), *whole(JOINT, [0.8, 0.9]))
+    assert list(cells(found).values()) == ["n=2/3"]
+
+
+def test_a_condition_that_was_asked_for_later_is_open():
+    found = built(plan(JOINT, conditions=("clean", "gaussian-5")), *whole(JOINT, [0.8, 0.9]))
+    assert cells(found) == {"joint/clean": "85.0 ± 7.1", "joint/gaussian-5": "—"}
+    assert not found.complete
+
+
+def test_the_order_of_runs_does_not_matter():
+    records = [plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92])]
+    assert built(*records).text() == built(records[0], *records[:0:-1]).text()
+
+
+# Layout
+
+
+def test_columns_of_modalities_and_the_gap_come_by_themselves():
+    more = {"accuracy/left": 0.5, "accuracy/right": 0.7, "gap": 0.2, "modality_distance": 0.1}
+    records = [selected(JOINT, ["k0"]), run("k0", JOINT, 100, 0.9, **more)]
+    found = built(plan(JOINT, seeds=(100,)), *records)
+    assert found.metrics == ["accuracy", "accuracy/left", "accuracy/right", "gap"]
+    assert cells(found)["joint/gap"] == "20.0"
+    assert built(plan(JOINT, seeds=(100,), metrics=["loss"]), *records).metrics == ["loss"]
+
+
+def test_methods_stand_in_the_order_of_the_study():
+    found = built(plan(LFM, JOINT), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92]))
+    assert [row for row, *_ in found.table().rows] == ["lfm", "joint"]
+
+
+GRID = [
+    arm(f"{d}{f}{m}", dataset=d, fusion="none" if m == "unimodal" else f, method=m)
+    for d in ("digits", "fsdd")
+    for m in ("unimodal", "joint", "lfm")
+    for f in (("none",) if m == "unimodal" else ("concat", "mean"))
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "columns"),
+    [
+        ({}, ["method", "fusion"], ["dataset"]),
+        ({"rows": ["dataset", "method"]}, ["dataset", "method", "fusion"], []),
+        ({"rows": ["method"], "columns": ["fusion"]}, ["method"], ["fusion", "dataset"]),
+        ({"rows": ["metric"], "columns": ["method"]}, ["metric", "fusion"], ["method", "dataset"]),
+        ({"rows": ["fusion"], "columns": ["method", "dataset"]}, ["fusion"], ["method", "dataset"]),
+    ],
+)
+def test_axes_that_tell_results_apart_are_added_to_the_layout(asked, rows, columns):
+    records = [r for one in GRID for r in whole(one, [0.8, 0.9])]
+    for found in (built(plan(*GRID), *records, **asked), built(plan(*GRID, **asked), *records)):
+        assert (found.rows, found.columns) == (rows, columns)
+        shown = cells(found)
+        assert [text for text in shown.values() if text != "—"] == ["85.0 ± 7.1"] * len(GRID)
+
+
+def test_a_papers_table_has_metrics_in_rows_and_methods_in_columns():
+    records = [plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92])]
+    found = built(*records, rows=["metric"], columns=["method"], metrics=["accuracy", "loss"])
+    table = found.table()
+    assert (table.rows, table.columns) == ((("accuracy",), ("loss",)), (("joint",), ("lfm",)))
+    assert cells(found) == {
+        "accuracy/joint": "85.0 ± 7.1",
+        "accuracy/lfm": "91.0 ± 1.4",
+        "loss/joint": "0.150 ± 0.071",
+        "loss/lfm": "0.090 ± 0.014",
+    }
+    assert [cell.axes["method"] for cell in table.cells.values() if cell.rank == 1] == ["lfm", "lfm"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"rows": ["metod"]}, "unknown axis 'metod' in the table; did you mean 'method'"),
+        ({"columns": ["data"]}, "unknown axis 'data' in the table; did you mean 'dataset'"),
+        ({"rows": ["method", "method"]}, "axis 'method' stands 2 times"),
+        ({"metrics": ["acuracy"]}, "unknown metric 'acuracy'; did you mean 'accuracy'"),
+        ({"metrics": ["macro_f1"]}, "unknown metric 'macro_f1' in the table"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_in_one_sentence(options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        built(plan(JOINT), *whole(JOINT, [0.8, 0.9]), **options).text()
+
+
+def test_what_was_done_is_not_lost_when_it_is_tried_again_for_another_condition_and_fails():
+    asked = plan(JOINT, conditions=["clean", "gaussian-5"])
+    again = [run(f"ka1{i}", JOINT, 100 + i, status="failed", error="OOM") for i in range(2)]
+    found = built(asked, *whole(JOINT, [0.8, 0.9]), *again)
+    assert cells(found) == {"joint/clean": "85.0 ± 7.1", "joint/gaussian-5": "failed 2/2 (OOM)"}
+    assert "Test looks per arm: 1." in found.caption
+
+
+def test_the_caption_says_which_arms_had_less_to_try_and_what_failed():
+    small = {**JOINT, "size": 2}
+    failed = [run(f"f{i}", LFM, i, stage="search", status="failed", error="OOM") for i in range(2)]
+    text = built(plan(small, LFM), *whole(JOINT, [0.8, 0.9]), *failed).caption[1]
+    assert "8 (joint 2: no more to try) configurations" in text
+    assert "lfm 2 runs in 4 s (2 failed)" in text
+
+
+def test_tpe_is_not_claimed_where_it_never_began():
+    few = plan(JOINT)
+    few["search"]["configurations"] = 7
+    assert "7 configurations (random: tpe would begin with #7, the published" in built(few).caption[1]
+
+
+def test_a_layouts_metric_that_nothing_measures_is_left_out():
+    records = whole(JOINT, [0.8, 0.9])
+    assert built(plan(JOINT, metrics=["accuracy", "weight/left"]), *records).metrics == ["accuracy"]
+
+
+def test_an_unknown_study_is_told():
+    with pytest.raises(UserError, match="unknown study 'ss' in the ledger; did you mean 's'"):
+        report.build("ss", [plan(JOINT)])
+    with pytest.raises(UserError, match="unknown study 's' in the ledger; admissible: none"):
+        report.build("s", [])
+
+
+# The caption
+
+
+def test_the_caption_says_rule_budget_seeds_looks_and_code():
+    records = [plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92])]
+    assert built(*records).caption == [
+        "Study s: selected by best mean of accuracy.",
+        "Budget per method and arm: 8 configurations (tpe, random before #7, the published defaults first), racing"
+        " halving, early stopping none; search spent joint 4 runs in 8 s, lfm 4 runs in 8 s.",
+        "Tuning seeds 0, 1; report seeds 100, 101.",
+        "Test looks per arm: 1.",
+        "Code: abc123.",
+    ]
+
+
+def test_a_study_that_has_only_begun_says_so():
+    caption = built(plan(JOINT)).caption
+    assert caption[0] == "Study s: selected by nothing yet."
+    assert caption[3:] == ["Test looks per arm: 0.", "Code: planned."]
+
+
+def looks(*records):
+    return built(plan(JOINT), *records).caption[3].removeprefix("Test looks per arm: ")
+
+
+def test_every_configuration_that_was_shown_the_test_data_is_a_look():
+    first = [selected(JOINT, ["k0"], 1), run("k0", JOINT, 100, 0.9)]
+    assert looks(*first) == "1."
+    assert looks(*first, selected(JOINT, ["k0", "k1"], 1), run("k1", JOINT, 101, 0.9)) == "1."  # another seed
+    assert looks(*first, selected(JOINT, ["k2"], 2)) == "1."  # not run yet
+    assert looks(*first, selected(JOINT, ["k2"], 2), run("k2", JOINT, 100, 0.9)) == "2."
+
+
+def test_looks_are_counted_over_changes_of_space_and_sampler_and_studies_do_not_mix():
+    first = [selected(JOINT, ["k0"], 3, parameters={"train.lr": 0.1}), run("k0", JOINT, 100, 0.9)]
+    changed = arm("another key")
+    again = [selected(changed, ["k1"], 3, parameters={"train.lr": 0.2}), run("k1", changed, 100, 0.9)]
+    assert built(plan(changed), *first, *again).caption[3] == "Test looks per arm: 2."
+    elsewhere = [selected(JOINT, ["k9"], 5, study="t"), run("k9", JOINT, 100, 0.9)]
+    assert looks(*first, *elsewhere) == "1."
+
+
+def test_arms_that_are_no_longer_planned_say_nothing():
+    stale = [selected(LFM, ["x"], rule="an old rule"), {**run("x", LFM, 100, 0.1), "git": "old"}]
+    caption = built(plan(JOINT), *whole(JOINT, [0.8, 0.9]), *stale).caption
+    assert "old" not in " ".join(caption)
+
+
+def test_why_an_arm_has_nothing_selected_is_told():
+    failed = [run(f"f{i}", LFM, 0, stage="search", status="failed", error="ValueError") for i in range(3)]
+    failed += [run("f9", LFM, 0, stage="search", status="failed", error="OOM")]
+    text = built(plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *failed).text()
+    assert "nothing selected; 4 runs failed, most often with ValueError: m" in text
+    assert "lfm" in next(line for line in text.splitlines() if "nothing selected" in line)
+    assert "nothing selected" not in built(plan(JOINT), *whole(JOINT, [0.8, 0.9])).text()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (90000, "25.0 h")],
+)
+def test_time_is_told_in_fitting_units(seconds, text):
+    searched = {**run("k", JOINT, 0, 0.5, stage="search"), "seconds": float(seconds)}
+    assert f"search spent joint 1 runs in {text}." in built(plan(JOINT), searched).caption[1]
+
+
+# Files
+
+
+def test_every_format_is_written_and_says_the_same(tmp_path):
+    found = built(plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92]))
+    made = {path.suffix: path.read_text() for path in report.write(found, tmp_path)}
+    assert set(made) == {".md", ".tex", ".csv", ".html"}
+    rows = list(csv.DictReader(io.StringIO(made[".csv"])))
+    assert len(rows) == 2
+    for suffix in (".md", ".tex", ".html"):
+        assert "91.0" in made[suffix]
+        assert "Test looks per arm: 1." in made[suffix]
+    assert made[".md"].strip() == found.text("md").strip()

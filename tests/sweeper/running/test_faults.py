@@ -1,0 +1,331 @@
+"""Killing anything at any moment gives the same table; a failure is data, and ends nothing but its own run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sweeper import ROOT
+from sweeper.cli import main
+from sweeper.ledger.file import Ledger
+
+PATIENCE = 180.0  # on a machine that others use too
+PROGRESS = re.compile(r"runs \d+/\d+( · .*)?")
+
+SLOW = '''
+import os, time
+from pathlib import Path
+from sweeper.models.method import Method
+
+
+class Slow(Method):
+    """Joint training that takes its time and says which process it is in."""
+
+    def on_epoch_start(self, ctx):
+        (Path(os.environ["MARKS"]) / str(os.getpid())).touch()
+        time.sleep(0.2)
+'''
+BROKEN = '''
+import os
+from pathlib import Path
+from sweeper.models.method import Method
+
+
+class Broken(Method):
+    """A method with a bug, until it is mended."""
+
+    def loss(self, output, batch, ctx):
+        if not (Path(os.environ["MARKS"]) / "mended").exists():
+            raise ValueError("no such thing as 7")
+        return super().loss(output, batch, ctx)
+'''
+DIVERGING = '''
+from sweeper.models.method import Method
+
+
+class Diverging(Method):
+    """A loss that is never finite."""
+
+    def loss(self, output, batch, ctx):
+        return super().loss(output, batch, ctx) / 0
+'''
+GREEDY = '''
+import torch
+from sweeper.models.method import Method
+
+
+class Greedy(Method):
+    """A method that wants more memory than there is."""
+
+    def loss(self, output, batch, ctx):
+        return torch.empty(10**15).sum()
+'''
+
+STUDY = {
+    "study": "faults",
+    "dataset": {"name": "synthetic", "train": 64, "validation": 48, "test": 48},
+    "methods": ["joint", "slow"],
+    "plugins": ["slow"],
+    "search": {"configurations": 3, "seeds": [0, 1], "ahead": 2},
+    "final": {"seeds": [100, 101]},
+    "train": {"epochs": 4},
+}
+
+
+class Place:
+    """A folder with plugins, studies and storages, and commands run in processes of their own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.marks = root / "marks"
+        self.marks.mkdir()
+        for name, text in {"slow": SLOW, "broken": BROKEN, "diverging": DIVERGING, "greedy": GREEDY}.items():
+            (root / f"{name}.py").write_text(text)
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(root)]),
+            "MARKS": str(self.marks),
+        }
+        self.started: list[subprocess.Popen[str]] = []
+
+    def study(self, **changes: Any) -> Path:
+        path = self.root / "study.yaml"
+        path.write_text(yaml.safe_dump({**STUDY, **changes}))
+        return path
+
+    def start(self, storage: Path, study: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "sweeper.cli", "run", str(study), "--storage", str(storage)]
+        driver = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(driver)
+        return driver
+
+    def run(self, storage: Path, study: Path) -> tuple[int, str, str]:
+        driver = self.start(storage, study)
+        out, err = driver.communicate(timeout=PATIENCE)
+        return driver.returncode, out, err
+
+    def processes(self) -> dict[int, str]:
+        """Return {pid: command line} of what was started from here and lives, but for Ray's two agents."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = f"MARKS={self.marks}".encode() in (folder / "environ").read_bytes().split(b"\0")
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            except OSError:
+                continue
+            if mine and command and not re.search(r"DashboardAgent|RuntimeEnvAgent", command):
+                found[int(folder.name)] = command
+        return found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    made = Place(tmp_path_factory.mktemp("faults"))
+    yield made
+    for driver in made.started:
+        if driver.poll() is None:
+            driver.kill()
+        driver.communicate()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Place) -> Path:
+    """The storage of a study that nothing happened to."""
+    storage = place.root / "undisturbed"
+    code, out, err = place.run(storage, place.study())
+    assert code == 0, err
+    assert "| slow" in out
+    assert_quiet(err)
+    return storage
+
+
+def wait(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Return what `condition` gives once it is true; fail if it never is."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
+
+
+def records(storage: Path) -> list[dict[str, Any]]:
+    """Return the ledger's records of runs; a line that is being written is left out."""
+    path = storage / "ledger.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [record for record in whole if record["kind"] == "run"]
+
+
+def keys(storage: Path) -> dict[str, str]:
+    return {record["key"]: record["status"] for record in records(storage)}
+
+
+def table(storage: Path) -> list[str]:
+    """Return the table's rows; what stands below them tells of seconds, too."""
+    lines = (storage / "studies" / "faults" / "table.md").read_text().splitlines()
+    return [line for line in lines if line.startswith("|")]
+
+
+def assert_quiet(err: str, hurried: bool = False) -> None:
+    """Progress alone is said; a hurried end may add that MLflow was not given the time for all."""
+    said = [line for line in err.splitlines() if not PROGRESS.fullmatch(line)]
+    if hurried and said and "lacks a part" in said[-1]:
+        said.pop()
+    assert said == []
+
+
+@pytest.mark.slow
+def test_a_study_survives_interrupt_death_of_the_driver_and_death_of_a_worker(place, undisturbed):
+    storage, study = place.root / "disturbed", place.study()
+
+    driver = place.start(storage, study)
+    wait(lambda: len(records(storage)) >= 2, "the first runs")
+    began = time.monotonic()
+    os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+    out, err = driver.communicate(timeout=PATIENCE)
+    assert time.monotonic() - began < 30
+    assert driver.returncode == 130, err
+    assert err.splitlines()[-1] == "sweeper: interrupted; the same command goes on from here"
+    assert_quiet(err.rpartition("sweeper: ")[0], hurried=True)
+    assert "| joint" in out
+    done = len(records(storage))
+    assert 2 <= done < len(records(undisturbed))
+    wait(lambda: not place.processes(), "the end of all processes", 20)
+
+    driver = place.start(storage, study)
+    wait(lambda: len(records(storage)) >= done + 2, "more runs")
+    driver.kill()
+    driver.communicate()
+    done = len(records(storage))
+    assert done < len(records(undisturbed))
+    wait(lambda: not place.processes(), "the end of all processes", 20)
+
+    for mark in place.marks.iterdir():
+        mark.unlink()
+    driver = place.start(storage, study)
+    worker = int(wait(lambda: next(place.marks.iterdir(), None), "a worker that trains").name)
+    os.kill(worker, signal.SIGKILL)
+    _, err = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 0, err
+    assert_quiet(err)
+
+    assert table(storage) == table(undisturbed)
+    assert keys(storage) == keys(undisturbed)
+    assert len(records(storage)) == len(keys(storage))  # nothing was done twice
+    wait(lambda: not place.processes(), "the end of all processes", 20)
+
+
+@pytest.mark.slow
+def test_what_runs_raise_is_told_in_the_table_and_tried_again_at_the_next_start(place):
+    storage = place.root / "failures"
+    fixed = {"train.lr": 0.01, "train.weight_decay": 0.0, "train.batch_size": 64}
+    searched = {**fixed, "train.lr": {"float": [0.001, 0.1]}}
+    methods = [
+        *({"name": name, "space": fixed} for name in ("joint", "broken", "diverging", "greedy")),
+        {"name": "broken", "label": "searched", "space": searched},
+    ]
+    changes = {"methods": methods, "plugins": ["broken", "diverging", "greedy"], "train": {"epochs": 2}}
+    study = place.study(**changes, search={"configurations": 6, "seeds": [0], "ahead": 1})
+    (place.marks / "mended").unlink(missing_ok=True)
+
+    code, out, err = place.run(storage, study)
+    assert code == 1, err
+    assert_quiet(err)
+    rows = {line.split("|")[1].strip(): line for line in out.splitlines() if line.startswith("|")}
+    assert re.search(r"\d+\.\d ± \d+\.\d", rows["joint"])
+    assert "failed 2/2 (ValueError" in rows["broken"]
+    assert "failed 2/2 (OOM" in rows["greedy"]
+    assert "2/2 (diverged)" in rows["diverging"]
+    found = {method: [] for method in rows}
+    for record in records(storage):
+        found[record["axes"]["method"]].append(record)
+    assert [r["status"] for r in found["joint"]] == ["done"] * 2
+    assert [r["error"] for r in found["broken"]] == [
+        {"class": "ValueError", "message": "no such thing as 7"}
+    ] * 2
+    assert "broken.py" in found["broken"][0]["trace"]
+    assert [r["error"]["class"] for r in found["greedy"]] == ["OOM"] * 2
+    assert [r["status"] for r in found["diverging"]] == ["diverged"] * 2
+    assert len(found["searched"]) == 3  # of six: the same error three times stops the arm
+
+    (place.marks / "mended").touch()
+    code, out, err = place.run(storage, study)
+    assert code == 1, err
+    again = [r["axes"]["method"] for r in records(storage)[sum(map(len, found.values())) :]]
+    assert {name: again.count(name) for name in set(again)} == {"broken": 2, "greedy": 2, "searched": 8}
+    rows = {line.split("|")[1].strip(): line for line in out.splitlines() if line.startswith("|")}
+    assert re.search(r"\d+\.\d ± \d+\.\d", rows["broken"])
+    assert re.search(r"\d+\.\d ± \d+\.\d", rows["searched"])
+    assert "failed 2/2 (OOM" in rows["greedy"]
+
+
+def test_a_storage_that_another_driver_uses(place, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(place.root)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "ledger.jsonl").touch()
+    other = Ledger(tmp_path / "store" / "ledger.jsonl")
+    other.lock()
+    assert main(["run", str(place.study()), "--storage", str(tmp_path / "store")]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.fullmatch(rf"sweeper: storage '.*' is in use by process {os.getpid()}; .*\n", told.err)
+    other.unlock()
+
+
+@pytest.mark.slow
+def test_a_result_without_a_record_is_adopted(place, undisturbed, tmp_path, capsys, monkeypatch):
+    """A worker had finished its run, and the driver died before it wrote the record."""
+    storage = Path(shutil.copytree(undisturbed, tmp_path / "store"))
+    ledger = storage / "ledger.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    assert json.loads(lines[-1])["kind"] == "run"
+    ledger.write_text("".join(lines[:-1]))
+    result = storage / "runs" / json.loads(lines[-1])["key"] / "result.json"
+    before = result.stat().st_mtime_ns
+
+    monkeypatch.syspath_prepend(place.root)
+    assert main(["run", str(place.study()), "--storage", str(storage)]) == 0
+    assert result.stat().st_mtime_ns == before
+    assert {**json.loads(ledger.read_text().splitlines()[-1]), "git": "", "versions": ""} == {
+        **json.loads(lines[-1]),
+        "git": "",
+        "versions": "",
+    }
+    assert table(storage) == table(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("garbage", ['{"kind":"run","key":', "\x00\x00", '{"kind":"run"}', "[]"])
+def test_a_line_of_the_ledger_that_cannot_be_read(place, undisturbed, tmp_path, capsys, monkeypatch, garbage):
+    storage = Path(shutil.copytree(undisturbed, tmp_path / "store"))
+    ledger = storage / "ledger.jsonl"
+    lines = ledger.read_text().splitlines()
+    lines.insert(5, garbage)
+    ledger.write_text("\n".join(lines) + "\n")
+
+    monkeypatch.syspath_prepend(place.root)
+    assert main(["run", str(place.study()), "--storage", str(storage)]) == 0
+    assert "ledger line 6 cannot be read; it is kept and skipped" in capsys.readouterr().err
+    assert ledger.read_text().splitlines() == lines
+    assert table(storage) == table(undisturbed)

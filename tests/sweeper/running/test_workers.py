@@ -1,0 +1,257 @@
+"""Runs on several workers through Ray Train, and which cluster a study runs on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import ray
+import yaml
+
+from sweeper import ROOT, bridge
+from sweeper.models.errors import UserError
+from sweeper.running import cluster
+from sweeper.running import tune as executor
+from sweeper.study import arms
+from sweeper.study.schema import Resources, parse
+
+WITNESS = '''
+import os, signal
+from pathlib import Path
+from sweeper.models import parallel
+from sweeper.models.method import Method
+
+MARKS = Path(os.environ["MARKS"])
+
+
+class Witness(Method):
+    """Joint training that leaves word of its rank's environment, and at first kills the trial that waits for it."""
+
+    def on_epoch_start(self, ctx):
+        if parallel.rank() == 0 and not (MARKS / "killed").exists():
+            (MARKS / "killed").touch()
+            for folder in Path("/proc").glob("[0-9]*"):
+                if (folder / "cmdline").read_bytes().startswith(b"ray::ImplicitFunc"):
+                    if str(MARKS).encode() in (folder / "environ").read_bytes():
+                        os.kill(int(folder.name), signal.SIGKILL)
+
+    def on_phase_end(self, ctx):
+        (MARKS / str(parallel.rank())).write_text(os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"])
+'''
+BROKEN = '''
+from sweeper.models import parallel
+from sweeper.models.method import Method
+
+
+class Broken(Method):
+    """A method that fails on the second rank alone, while the first waits for it."""
+
+    def loss(self, output, batch, ctx):
+        if parallel.rank() == 1:
+            raise ValueError("rank 1 alone")
+        return super().loss(output, batch, ctx)
+'''
+DIVERGING = '''
+from sweeper.models.method import Method
+
+
+class Diverging(Method):
+    """A loss that is never finite."""
+
+    def loss(self, output, batch, ctx):
+        return super().loss(output, batch, ctx) / 0
+'''
+FIXED = {"train.lr": 0.05, "train.weight_decay": 0.0, "train.batch_size": 32}
+STUDY = {
+    "study": "workers",
+    "dataset": {
+        "name": "synthetic",
+        "train": 90,
+        "validation": 49,
+        "test": 51,
+    },  # divided by two, a row is left
+    "methods": [{"name": name, "space": FIXED} for name in ("witness", "broken", "diverging")],
+    "plugins": ["witness", "broken", "diverging"],
+    "final": {"seeds": [100]},
+    "train": {"epochs": 3},
+    # together all of the machine, so that a reservation that one run left behind would hold up the next for ever
+    "resources": {"workers": 2, "cpus": (os.cpu_count() or 1) / 2},
+}
+
+
+@pytest.mark.slow
+def test_a_study_on_two_workers(tmp_path, monkeypatch):
+    for name, text in {"witness": WITNESS, "broken": BROKEN, "diverging": DIVERGING}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "tmp").mkdir()
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)]),
+        "MARKS": str(tmp_path / "marks"),
+        "TMPDIR": str(tmp_path / "tmp"),
+        "RAY_TMPDIR": "/tmp",  # the paths of Ray's sockets must be short
+    }
+    command = [sys.executable, "-m", "sweeper.cli", "run", "study.yaml", "--storage", "store"]
+    told = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True, timeout=400
+    )
+    assert told.returncode == 1, told.stderr
+    noise = [line for line in told.stderr.splitlines() if not re.fullmatch(r"runs \d+/3( · .*)?", line)]
+    assert noise == []
+    assert told.stdout.startswith("| method")
+    lines = (tmp_path / "store" / "ledger.jsonl").read_text().splitlines()
+    records = {r["axes"]["method"]: r for r in map(json.loads, lines) if r["kind"] == "run"}
+    assert records["broken"]["status"] == "failed"
+    assert records["broken"]["error"] == {"class": "ValueError", "message": "rank 1 alone"}
+    assert records["diverging"]["status"] == "diverged"
+    assert "epoch 1" in records["diverging"]["error"]["message"]
+    marks = {p.name: p.read_text() for p in (tmp_path / "marks").iterdir()}
+    assert marks == {"0": "0.2", "1": "0.2", "killed": ""}
+    assert list((tmp_path / "tmp").glob("sweeper-*")) == []
+    folder = tmp_path / "store" / "runs" / records["witness"]["key"]
+    names = {p.name for p in folder.iterdir()}
+    assert names == {"run.json", "result.json", "curve.json", "predictions.npz", "best.pt"}
+
+    monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
+    monkeypatch.syspath_prepend(tmp_path)
+    order = json.loads((folder / "run.json").read_text())
+    alone = bridge.execute(**bridge.arguments({**order, "folder": tmp_path / "alone"}))
+    shared = records["witness"]["metrics"]
+    assert shared.keys() == alone["metrics"].keys() == {"validation", "test/clean"}
+    for split, scores in alone["metrics"].items():
+        assert shared[split] == pytest.approx(scores, abs=1e-4)
+    assert records["witness"]["curve"] == pytest.approx(alone["curve"], abs=1e-4)
+
+
+def test_the_key_of_a_run_does_not_depend_on_resources():
+    def keys(**changes: object) -> list[str]:
+        study = {**STUDY, "methods": ["joint", "lfm"], "plugins": [], **changes}
+        return [arms.Run(arm, 0, arm.defaults(), "final", 100).key for arm in arms.unfold(parse(study))]
+
+    alone = keys(resources={})
+    assert keys(resources={"workers": 2}) == alone
+    assert keys(resources={"cpus": 4, "gpus": 0.5}) == alone
+    assert keys(train={"epochs": 4}) != alone
+
+
+@pytest.fixture
+def cluster_of(monkeypatch: pytest.MonkeyPatch):
+    """Pretend that the cluster has these resources."""
+
+    def have(**resources: float) -> None:
+        monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+
+    return have
+
+
+@pytest.mark.parametrize(
+    ("resources", "slots"),
+    [
+        (Resources(), 8),
+        (Resources(cpus=0.5), 16),
+        (Resources(cpus=3), 2),
+        (Resources(gpus=0.25), 8),
+        (Resources(gpus=1), 2),
+        (Resources(cpus=0.1, workers=2, gpus=1), 1),
+        (Resources(workers=3), 2),
+    ],
+)
+def test_as_many_runs_at_once_as_fit(cluster_of, resources, slots):
+    cluster_of(CPU=8.0, GPU=2.0)
+    assert cluster.slots(resources) == slots
+
+
+def test_a_run_that_never_fits_is_refused(cluster_of):
+    cluster_of(CPU=8.0)
+    with pytest.raises(UserError, match=r"needs 2 × \(5 CPU, 0 GPU\), but the cluster has 8 CPU and 0 GPU"):
+        cluster.slots(Resources(cpus=5, workers=2))
+    with pytest.raises(UserError, match=r"the cluster has 8 CPU and 0 GPU"):
+        cluster.slots(Resources(gpus=0.5))
+    cluster_of(CPU=8.0, GPU=4.0)
+    with pytest.raises(UserError, match="whole GPUs"):
+        cluster.slots(Resources(gpus=0.5, workers=2))
+
+
+def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(bridge, "execute", lambda **given: seen.append(given["device"]) or {})
+    order = {
+        **dict.fromkeys(
+            ("payload", "folder", "data_root", "cache", "limits", "plugins", "checkpoints", "trunk")
+        ),
+        "cpus": 1.0,
+        "workers": 1,
+    }
+    for gpus in (0.0, 0.25, 1.0):
+        executor.execute({**order, "gpus": gpus})
+    assert seen == ["cpu", "cuda", "cuda"]
+
+
+@pytest.fixture
+def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which `ray start` leaves the address of its cluster."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    return tmp_path / "ray" / "ray_current_cluster"
+
+
+def test_a_cluster_that_listens_is_used_and_one_that_is_dead_is_not(marker, monkeypatch):
+    assert cluster.address() is None
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        marker.write_text(address)
+        assert cluster.address() == address
+    assert cluster.address() is None  # it was killed and left its marker
+    marker.write_text("not an address")
+    assert cluster.address() is None
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert cluster.address() == "10.0.0.1:6379"
+
+
+def test_a_cluster_is_joined_and_otherwise_one_started(marker, monkeypatch):
+    calls = []
+    monkeypatch.setattr(ray, "init", lambda **given: calls.append(given))
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    cluster.start(Path("/home"))
+    assert calls[-1]["address"] == "local"
+    assert os.environ["PYTHONPATH"] == os.pathsep.join(["/home", "/elsewhere"])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        cluster.start(Path("/home"))
+        assert calls[-1]["address"] == os.environ["RAY_ADDRESS"]
+    assert calls[-1]["runtime_env"]["env_vars"]["PYTHONPATH"].startswith("/home")
+    with pytest.raises(UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:\d+; start it, or unset"):
+        cluster.start(Path("/home"))  # it is gone
+    assert len(calls) == 2
+
+
+def test_a_run_whose_worker_dies_is_tried_three_times(tmp_path):
+    """What the searcher does when Tune tells it of dead workers."""
+    settled = []
+    run = SimpleNamespace(key="k")
+    session = SimpleNamespace(
+        take=lambda: None,
+        finished=False,
+        order=lambda run: {"workers": 1},
+        settle=lambda run, result: settled.append(result),
+    )
+    searcher = executor._PlannerSearch(run, session)
+    coroner = executor._Coroner(searcher)
+    (tmp_path / "error.txt").write_text("a long story\nkilled for its memory\n")
+    for i in range(executor.ATTEMPTS):
+        assert settled == []
+        assert searcher.suggest(f"t{i}") == {"workers": 1}
+        coroner.on_trial_error(None, SimpleNamespace(trial_id=f"t{i}", error_file=tmp_path / "error.txt"))
+        searcher.on_trial_complete(f"t{i}", error=True)
+    assert searcher.suggest("t9") is None
+    assert settled[0]["status"] == "preempted"
+    assert settled[0]["error"] == {"class": "WorkerDied", "message": "3 times: killed for its memory"}

@@ -1,0 +1,127 @@
+"""`sweeper repro KEY`: a run done again from its record, and whether the numbers match."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sweeper import bridge
+from sweeper.cli import main
+from sweeper.ledger.file import Ledger
+from sweeper.ledger.records import as_order, as_record
+from sweeper.ledger.storage import open_storage
+from sweeper.service import session as service
+from sweeper.study import arms
+from sweeper.study import schema as study
+
+STUDY = {
+    "study": "again",
+    "dataset": {"name": "synthetic", "train": 64, "validation": 48, "test": 48},
+    "methods": ["joint", "lfm", "ogm"],
+    "search": {"configurations": 2, "seeds": [0]},
+    "final": {"seeds": [100]},
+    "train": {"epochs": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Carry out the final run of each arm's defaults without Ray, and return {method: key}; `store` is beside it."""
+    root = tmp_path_factory.mktemp("repro") / "store"
+    storage = open_storage(str(root))
+    loaded = study.parse(yaml.safe_load(yaml.safe_dump(STUDY)))
+    place, ledger, keys = service.Place(storage), Ledger(storage.ledger), {"store": str(root)}
+    for arm in arms.unfold(loaded):
+        run = arms.Run(arm, 0, arm.defaults(), "final", 100)
+        order = as_order(loaded, run, place.storage, place.data_root)
+        bridge.write_json(storage.run(run.key) / "run.json", order)
+        ledger.append(as_record(loaded, run, bridge.execute(**bridge.arguments(order)), {"git": "g"}))
+        keys[arm.axes["method"]] = run.key
+    return keys
+
+
+def alter(root: Path, key: str, **changes: object) -> None:
+    """Make the run's record say something else."""
+    path = root / "ledger.jsonl"
+    records = [
+        r | changes if r.get("key") == key else r for r in map(json.loads, path.read_text().splitlines())
+    ]
+    path.write_text("".join(json.dumps(r) + "\n" for r in records))
+
+
+@pytest.mark.parametrize("method", ["joint", "lfm", "ogm"])
+def test_a_run_done_again_matches_to_the_bit(runs, method, capsys):
+    assert main(["repro", runs[method], "--storage", runs["store"]]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"run {runs[method]}: {method} #0, final seed 100"
+    assert second.startswith("matches to the bit: ")
+    assert int(second.split()[4]) > 10  # metrics that were compared
+
+
+def test_the_beginning_of_a_key_is_enough_if_it_is_one_runs(runs, capsys):
+    key = runs["joint"]
+    others = [k for name, k in runs.items() if name not in ("joint", "store")]
+    enough = next(n for n in range(1, 17) if not any(k.startswith(key[:n]) for k in others))
+    assert main(["repro", key[:enough], "--storage", runs["store"]]) == 0
+    assert f"run {key}:" in capsys.readouterr().out
+    assert main(["repro", "", "--storage", runs["store"]]) == 2
+    assert capsys.readouterr().err.startswith("sweeper: 3 runs begin with ''")
+    assert main(["repro", "x", "--storage", runs["store"]]) == 2
+    assert capsys.readouterr().err.startswith("sweeper: no run begins with 'x'; the ledger holds 3 runs")
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "code"),
+    [
+        (1e-9, "matches: the largest difference is 1e-09 in test/clean accuracy", 0),
+        (0.25, "does not match: the largest difference is 0.25 in test/clean accuracy", 1),
+    ],
+)
+def test_an_altered_number_is_found(runs, tmp_path, capsys, change, verdict, code):
+    root = copy(runs, tmp_path)
+    metrics = json.loads(json.dumps(Ledger(root / "ledger.jsonl").runs[runs["joint"]]["metrics"]))
+    metrics["test/clean"]["accuracy"] += change
+    alter(root, runs["joint"], metrics=metrics)
+    assert main(["repro", runs["joint"], "--storage", str(root)]) == code
+    assert capsys.readouterr().out.splitlines()[-1] == verdict
+
+
+def test_a_metric_that_is_gone_does_not_match(runs, tmp_path, capsys):
+    root = copy(runs, tmp_path)
+    alter(root, runs["joint"], metrics={"test/clean": {"a_metric_of_old": 0.5}})
+    assert main(["repro", runs["joint"], "--storage", str(root)]) == 1
+    assert "does not match" in capsys.readouterr().out
+
+
+def test_another_status_does_not_match(runs, tmp_path, capsys):
+    root = copy(runs, tmp_path)
+    alter(root, runs["joint"], status="diverged")
+    assert main(["repro", runs["joint"], "--storage", str(root)]) == 1
+    assert "does not match: it was diverged, now it is done" in capsys.readouterr().out
+
+
+def test_changed_code_is_said(runs, tmp_path, capsys):
+    root = copy(runs, tmp_path)
+    path = root / "runs" / runs["joint"] / "run.json"
+    order = json.loads(path.read_text())
+    order["payload"]["code"] = "0123456789abcdef"
+    path.write_text(json.dumps(order))
+    assert main(["repro", runs["joint"], "--storage", str(root)]) == 0
+    assert "the code has changed since (digest 0123456789abcdef then, " in capsys.readouterr().out
+
+
+def test_a_record_alone_cannot_be_done_again(runs, tmp_path, capsys):
+    root = copy(runs, tmp_path)
+    (root / "runs" / runs["joint"] / "run.json").unlink()
+    assert main(["repro", runs["joint"], "--storage", str(root)]) == 2
+    assert "only its record is left" in capsys.readouterr().err
+
+
+def copy(runs: dict[str, str], tmp_path: Path) -> Path:
+    """Return a copy of the storage that a test may change."""
+    import shutil
+
+    return Path(shutil.copytree(runs["store"], tmp_path / "store"))

@@ -1,0 +1,247 @@
+"""Search spaces: conditions, scales, grids, and what a user can get wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from sweeper.models.errors import UserError
+from sweeper.models.schema.entries import REQUIRED, Parameter
+from sweeper.study import arms, space
+from sweeper.study.schema import parse
+from sweeper.study.space import Domain
+
+FLOAT, INT, MODE = Parameter(float, 0.1), Parameter(int, 1), Parameter(Literal["a", "b", "c"], "a")
+
+NESTED = {
+    "depth": Domain("int", (1, 3), when=(("solver", ("cg",)),), points=3),
+    "solver": Domain("choice", choices=("none", "cg"), when=(("mode", ("learned", "both")),)),
+    "mode": Domain("choice", choices=("fixed", "learned", "both")),
+}
+
+
+def arm_of(method, own, **changes):
+    raw = {"study": "s", "dataset": "synthetic", "methods": [{"name": method, "space": own}], **changes}
+    (arm,) = arms.unfold(parse(raw))
+    return arm
+
+
+# Domains
+
+
+def test_a_log_domain_is_even_in_the_logarithm():
+    domain = Domain("float", (0.001, 0.1), log=True, points=5)
+    assert domain.grid() == [0.001, 0.00316227766017, 0.01, 0.0316227766017, 0.1]
+    assert domain.at(0.5) == 0.01
+
+
+def test_a_linear_domain_is_even():
+    assert Domain("float", (0.0, 1.0), points=5).grid() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert Domain("float", (0.3, 0.3)).grid() == [0.3]
+
+
+def test_the_grid_of_a_short_range_of_whole_numbers_is_all_of_them():
+    assert Domain("int", (1, 4), points=5).grid() == [1, 2, 3, 4]
+    assert Domain("int", (1, 100), log=True, points=3).grid() == [1, 10, 100]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_every_whole_number_of_a_domain_has_its_share(log):
+    domain = Domain("int", (1, 4), log=log)
+    found = [domain.at((i + 0.5) / 1000) for i in range(1000)]
+    counts = [found.count(k) for k in range(1, 5)]
+    assert sum(counts) == 1000
+    assert all(type(value) is int for value in found)
+    assert counts == sorted(counts, reverse=True)
+    assert (counts[0] > 2 * counts[3]) if log else (counts == [250] * 4)
+
+
+def test_every_choice_has_its_share_and_none_is_beyond_the_end():
+    domain = Domain("choice", choices=("a", "b", "c"))
+    assert [domain.at(share) for share in (0.0, 0.33, 0.34, 0.67, 1.0)] == ["a", "a", "b", "c", "c"]
+
+
+@pytest.mark.parametrize(
+    ("given", "parameter", "domain"),
+    [
+        ({"float": [0.1, 1], "log": True}, FLOAT, Domain("float", (0.1, 1.0), log=True)),
+        ({"float": [0, 1]}, Parameter(float | None, None), Domain("float", (0.0, 1.0))),
+        ({"int": [1, 9], "points": 3}, INT, Domain("int", (1, 9), points=3)),
+        ({"choice": [1, 0.5]}, FLOAT, Domain("choice", choices=(1.0, 0.5))),
+        ({"choice": [None, 2]}, Parameter(float | None, None), Domain("choice", choices=(None, 2.0))),
+        ({"choice": ["a"], "when": {"x": 1}}, MODE, Domain("choice", choices=("a",), when=(("x", (1,)),))),
+    ],
+)
+def test_a_domain_is_read_with_values_of_the_parameters_type(given, parameter, domain):
+    found = space.parse("x", given, parameter, "here")
+    assert found == domain
+    assert repr(found) == repr(domain)  # 1.0 is not 1 in a key
+
+
+@pytest.mark.parametrize(
+    ("given", "parameter", "sentence"),
+    [
+        (0.1, FLOAT, r"is 0.1; a domain is {float: \[low, high\]}, {int"),
+        ({"flot": [0, 1]}, FLOAT, "unknown key 'flot'.*did you mean 'float'"),
+        ({"float": [0, 1], "lag": True}, FLOAT, "unknown key 'lag'.*did you mean 'log'"),
+        ({}, FLOAT, "names 0 of float, int, choice; it needs exactly one"),
+        ({"float": [0, 1], "int": [0, 1]}, FLOAT, "names 2 of float, int, choice"),
+        ({"choice": []}, FLOAT, r"is \[\]; choice takes a list with at least one value"),
+        ({"float": 3}, FLOAT, "is 3; float takes a list"),
+        ({"float": None}, FLOAT, "is None; float takes a list"),
+        ({"float": [1, 0]}, FLOAT, r"is \[1, 0\]; give \[low, high\], numbers with low ≤ high"),
+        ({"float": [0, 1, 2]}, FLOAT, r"is \[0, 1, 2\]; give \[low, high\]"),
+        ({"float": ["a", "b"]}, FLOAT, r"is \['a', 'b'\]; give \[low, high\]"),
+        ({"float": [True, False]}, FLOAT, r"give \[low, high\]"),
+        ({"float": [0, math.inf]}, FLOAT, r"is \[0, inf\]; give \[low, high\]"),
+        ({"float": [math.nan, 1]}, FLOAT, r"give \[low, high\]"),
+        ({"float": [0, 1], "log": True}, FLOAT, "begins at 0.0 on a log scale; low must be above 0"),
+        ({"float": [0, 1], "log": "yes"}, FLOAT, "log is 'yes'; admissible: true | false"),
+        ({"float": [0, 1], "points": 0}, FLOAT, "points is 0; admissible: a whole number from 1"),
+        ({"float": [0, 1], "points": 2.5}, FLOAT, "points is 2.5; admissible"),
+        ({"float": [0, 1], "when": ["y"]}, FLOAT, r"when is \['y'\]; give {other parameter: value"),
+        ({"float": [1, 4]}, INT, "is 1.0; admissible: a whole number"),
+        ({"int": [1, 4]}, FLOAT, "is an int domain; admissible: a number"),
+        ({"int": [1.5, 4]}, INT, "is 1.5; admissible: a whole number"),
+        ({"float": [0, 1]}, MODE, r"is 0.0; admissible: a \| b \| c"),
+        ({"choice": ["a", "d"]}, MODE, r"is 'd'; admissible: a \| b \| c"),
+        ({"choice": [1, 1.0]}, FLOAT, "names a value twice"),
+    ],
+)
+def test_a_wrong_domain_is_told_in_one_sentence(given, parameter, sentence):
+    with pytest.raises(UserError, match=sentence) as told:
+        space.parse("x", given, parameter, "method 'm'")
+    assert "space of 'x'" in str(told.value)
+    assert "method 'm'" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+# Conditions
+
+
+def test_parameters_come_after_those_their_conditions_name():
+    assert [name for name, _ in space.ordered(NESTED)] == ["mode", "solver", "depth"]
+
+
+def test_conditions_in_a_circle_are_told():
+    circle = {
+        "a": Domain("choice", choices=(1,), when=(("b", (1,)),)),
+        "b": Domain("choice", choices=(1,), when=(("a", (1,)),)),
+    }
+    with pytest.raises(UserError, match="conditions of a, b form a circle"):
+        space.ordered(circle)
+
+
+@pytest.mark.parametrize(
+    ("mode", "solver", "left"),
+    [
+        ("fixed", "cg", {"mode"}),
+        ("learned", "none", {"mode", "solver"}),
+        ("both", "cg", {"mode", "solver", "depth"}),
+    ],
+)
+def test_inactive_parameters_are_dropped_and_what_depends_on_them(mode, solver, left):
+    found = space.restrict({"depth": 2, "solver": solver, "mode": mode, "other": 0}, NESTED)
+    assert set(found) == left | {"other"}
+
+
+def test_a_conditional_grid_holds_every_configuration_once():
+    found = list(space.grid(NESTED, {"other": 0}))
+    expected = [{"mode": "fixed"}]
+    for mode in ("learned", "both"):
+        expected.append({"mode": mode, "solver": "none"})
+        expected += [{"mode": mode, "solver": "cg", "depth": depth} for depth in (1, 2, 3)]
+    assert found == [{"other": 0, **values} for values in expected]
+
+
+def test_a_plain_grid_is_the_product():
+    domains = {"a": Domain("choice", choices=(1, 2)), "b": Domain("float", (0.0, 1.0), points=2)}
+    assert list(space.grid(domains, {})) == [{"a": a, "b": b} for a in (1, 2) for b in (0.0, 1.0)]
+
+
+def test_many_parameters_of_which_few_are_active_do_not_multiply():
+    mode = Domain("choice", choices=tuple(range(40)))
+    domains = {f"x{i}": Domain("float", (0.0, 1.0), when=(("mode", (i,)),)) for i in range(40)}
+    assert len(list(space.grid({**domains, "mode": mode}, {}))) == 40 * 5
+
+
+# A method's space in a study
+
+
+def test_what_a_study_fixes_decides_conditions():
+    learned = arm_of("lfm", {"schedule": "learned", "solver": "cg"})
+    assert set(learned.space) >= {"alpha0", "eta_alpha", "damping", "solver_steps"}
+    assert not {"solver_lr", "alpha", "scale", "schedule", "solver"} & set(learned.space)
+    assert all(domain.when == () for domain in learned.space.values())
+
+
+def test_a_parameter_whose_condition_depends_on_an_inactive_one_is_inactive():
+    own = {"schedule": "constant", "damping": {"float": [0.1, 1.0], "when": {"solver": "cg"}}}
+    arm = arm_of("lfm", own)
+    assert not {"solver", "damping", "solver_steps", "alpha0"} & set(arm.space)
+    assert "alpha" in arm.space
+
+
+def test_a_condition_may_rest_on_a_default():
+    narrow = {"float": [0.1, 0.2]}
+    assert "noise" in arm_of("ogm", {"ge": True, "noise": narrow | {"when": {"ge": True}}}).space
+    assert "noise" not in arm_of("ogm", {"noise": narrow | {"when": {"end": 3.0}}, "end": 1.0}).space
+
+
+def test_the_study_overrides_the_methods_file_which_overrides_nothing_fixed():
+    arm = arm_of("ogm", {"alpha": {"float": [1.0, 2.0]}}, train={"lr": 0.5}, space={"end": 0.5})
+    assert arm.space["alpha"] == Domain("float", (1.0, 2.0))
+    assert "train.lr" not in arm.space
+    assert arm.fixed == {"train.lr": 0.5, "end": 0.5}
+    assert arm.base["train.lr"] == 0.5
+    payload = arm.payload(arm.defaults(), "search", 0)
+    assert payload["train"]["lr"] == 0.5
+    assert payload["method"]["end"] == 0.5
+
+
+def test_configuration_0_is_the_published_default_within_the_space():
+    arm = arm_of("ogm", {})
+    assert arm.published == {"train.lr": 0.001}
+    assert arm.defaults()["train.lr"] == 0.001
+    assert arm.defaults()["alpha"] == arm.method.defaults()["alpha"]
+    assert set(arm.defaults()) == set(space.restrict(arm.defaults(), arm.space))
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "sentence"),
+    [
+        ("ogm", {"alpa": {"float": [0, 1]}}, "unknown hyper-parameter 'alpa' in method 'ogm'; did you mean 'alpha'"),
+        ("ogm", {"tau": 0.1}, "unknown hyper-parameter 'tau' in method 'ogm'"),
+        ("ogm", {"lr": 0.1}, "unknown hyper-parameter 'lr' in method 'ogm'.*train.lr"),
+        ("ogm", {"alpha": "x"}, "method 'ogm': alpha is 'x'; admissible: a number"),
+        ("ogm", {"alpha": {"float": [0, 1], "when": {"gee": True}}}, "'gee' in `when` of 'alpha'.*did you mean 'ge'"),
+        ("ogm", {"alpha": {"float": [0, 1], "when": {"ge": "maybe"}}}, "`when` of 'alpha'.*is 'maybe'; admissible"),
+        (
+            "lfm",
+            {"alpha": {"float": [0, 1], "when": {"schedule": "constnt"}}},
+            r"is 'constnt'; admissible: learned \| constant",
+        ),
+        (
+            "ogm",
+            {"alpha": {"float": [0, 1], "when": {"end": 1.0}}, "end": {"choice": [1.0], "when": {"alpha": 0.5}}},
+            "form a circle",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_space_is_told_in_one_sentence(method, own, sentence):
+    with pytest.raises(UserError, match=sentence):
+        arm_of(method, own)
+
+
+def test_a_parameter_without_default_must_be_given_or_searched():
+    arm = arm_of("ogm", {})
+    must = {**arm.method.parameters, "must": Parameter(float, REQUIRED)}
+    method = replace(arm.method, parameters=must)
+    study = parse({"study": "s", "dataset": "synthetic", "methods": ["ogm"]})
+    with pytest.raises(UserError, match=r"method 'ogm' needs 'must' \(a number\)"):
+        arms._space(study, method, study.methods[0], {}, {})
+    _, domains, _ = arms._space(study, method, study.methods[0], {}, {"must": {"float": [1.0, 3.0]}})
+    assert replace(arm, method=method, space=domains).defaults()["must"] == 2.0
