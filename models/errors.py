@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake in what the user gave, told in one sentence; the command line ends with exit code 2."""
 
 
+class Misfit(UserError):
+    """Parts of a study that are in order by themselves but do not go together."""
+
+
 class Diverged(RuntimeError):
     """Training produced a loss that is not finite."""
 

@@ -1,43 +1,63 @@
-"""The method: eleven hooks, every one with the joint-training default."""
+"""The method: twelve hooks, every one with the joint-training default."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
-from sweeper.models.values import Batch, Context, Metrics, Objective, Output, Phase
+from sweeper.models.tasks.base import Task
+from sweeper.models.values import Batch, Context, EpochRows, Metrics, Objective, Output, Phase
+
+Gradients = Mapping[str, Tensor]  # by the parameter's name
 
 
 class Method(nn.Module):
     """Plain joint training; a method overrides the smallest hook that says its difference.
 
-    Hyper-parameters are the keyword-only constructor arguments of the subclass. Everything that training
-    changes is a parameter or a registered buffer. `tasks` names the tasks it supports, `modalities` the least
-    and the greatest number of modalities (None: no limit), `fuses` says whether it uses the net's fusion,
-    `held_out` is the share of training rows it sets aside.
+    Hyper-parameters are the keyword-only constructor arguments of the subclass. Everything that training changes is a
+    parameter or a registered buffer: teachers, prototypes, memory banks too, whose sizes `net.spec` tells. A parameter
+    that takes no gradient when the method is built never trains, and what holds such alone is in evaluation mode.
+    `stage` is the number of the phase that the weights at hand are of.
+
+    `tasks` names the tasks it supports, `modalities` the least and the greatest number of modalities (None: no limit),
+    `fuses` says whether it uses the net's fusion, `reads` in which ways that may read encoders, `equal_widths` whether
+    all features must have one width, `held_out` is the share of training rows it sets aside. `after_training` names
+    the hyper-parameters that count only once all epochs are done: runs that differ in them alone share their training.
     """
 
     tasks: tuple[str, ...] = ("classification",)
     modalities: tuple[int, int | None] = (1, None)
     fuses: bool = True
+    reads: tuple[str, ...] = ("pooled", "tokens", "maps", "stages")
+    equal_widths: bool = False
     held_out: float = 0.0
+    after_training: tuple[str, ...] = ()
+    # the labels of the test conditions it can predict under, None: all
+    conditions: tuple[str, ...] | None = None
 
     def __init__(self, net: Net, task: Task) -> None:
         super().__init__()
         self.net = net
         self.task = task
+        self.register_buffer("stage", torch.tensor(0))
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the stages of training; their epochs need not sum to `epochs`."""
         return [Phase("train", epochs)]
 
-    def param_groups(self, lr: float) -> list[dict[str, Any]]:
-        """Return the optimiser's parameter groups: every parameter that trains, at one learning rate."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": lr}]
+    def rates(self, ctx: Context) -> dict[str, float]:
+        """Return factors on the learning rate for this epoch, by the beginnings of parameters' names.
+
+        Of several that fit the longest counts. The names are the same in every epoch of a phase.
+        """
+        return {}
+
+    def epoch_rows(self, rows: Tensor, ctx: Context) -> EpochRows:
+        """Return the rows that this epoch trains on, given all of them, shuffled, by their index (N,)."""
+        return EpochRows(rows)
 
     def forward(self, batch: Batch) -> Output:
         """Return features, fused logits (B, C) and the unimodal read-out of a batch."""
@@ -50,11 +70,16 @@ class Method(nn.Module):
 
     def loss(self, output: Output, batch: Batch, ctx: Context) -> Tensor | dict[str, Tensor]:
         """Return the loss, a mean over this rank's rows, or named losses whose sum is minimised."""
-        return self.task.loss(output.fused, batch.target)
+        return self.task.loss(output.fused, batch.target, batch.weight)
 
-    def backward(self, objective: Objective) -> None:
-        """Fill `.grad`."""
-        objective.total.backward()
+    def combine(self, gradients: Mapping[str, Gradients], ctx: Context) -> Gradients:
+        """Return one gradient for each parameter, given those of each named loss, summed over ranks.
+
+        Only a method that overrides this has its losses differentiated one by one; a loss holds no entry for a
+        parameter that it does not depend on.
+        """
+        names = {name for own in gradients.values() for name in own}
+        return {name: sum(own[name] for own in gradients.values() if name in own) for name in names}
 
     def modulate(self, objective: Objective, ctx: Context) -> None:
         """Edit `.grad` (fp32, already summed over ranks) before clipping and the optimiser step; no forward pass."""
@@ -63,7 +88,7 @@ class Method(nn.Module):
         """Prepare an epoch; may read `ctx.train` and `ctx.held_out`."""
 
     def on_epoch_end(self, ctx: Context, metrics: Metrics) -> None:
-        """React to the epoch's validation metrics."""
+        """React to the epoch's validation metrics; the weights that they were measured on are put by already."""
 
     def on_phase_end(self, ctx: Context) -> None:
         """Finish a phase, its kept weights restored; closed-form stages fit here."""

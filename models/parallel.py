@@ -8,9 +8,10 @@ turns into coefficients, and features that it contrasts over the whole batch, go
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import prod
 
 import torch
 import torch.distributed as dist
@@ -61,30 +62,51 @@ def gather(value: Tensor) -> Tensor:
     return _Gather.apply(value) if world() > 1 else value
 
 
+def gathered(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the rows of all ranks of every value (B, …), as `gather` does but in one message a type (no gradient)."""
+    if world() == 1:
+        return dict(values)
+    found: dict[str, Tensor] = {}
+    for dtype in dict.fromkeys(value.dtype for value in values.values()):
+        own = {name: value for name, value in values.items() if value.dtype == dtype}
+        widths = [prod(value.shape[1:]) for value in own.values()]
+        flat = [value.detach().reshape(len(value), n) for value, n in zip(own.values(), widths, strict=True)]
+        parts = gather(torch.cat(flat, 1)).split(widths, 1)
+        for (name, value), part in zip(own.items(), parts, strict=True):
+            found[name] = part.reshape(len(part), *value.shape[1:])
+    return {name: found[name] for name in values}
+
+
+def place(rows: int, device: torch.device | str = "cpu") -> tuple[int, int]:
+    """Return how many rows the global batch has, given this rank's, and where this rank's begin."""
+    return (int(total(torch.tensor(rows, device=device))), offset(rows, device)) if world() > 1 else (rows, 0)
+
+
 def offset(rows: int, device: torch.device | str = "cpu") -> int:
     """Return where this rank's rows begin within `gather`."""
     return int(sum(_counts(rows, device)[: rank()])) if world() > 1 else 0
 
 
-def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Sum `.grad` over ranks, in one message; a parameter that no rank has a gradient for keeps None."""
-    if world() == 1:
-        return
-    parameters = [p for p in parameters if p.requires_grad]
-    if not parameters:
-        return
-    has = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+def summed(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
+    """Return every value summed over ranks, in one message a type; None where no rank has one.
+
+    `like` gives the shapes, the same on every rank.
+    """
+    if world() == 1 or not like:
+        return list(values)
+    has = torch.tensor([float(value is not None) for value in values], device=like[0].device)
     dist.all_reduce(has, op=dist.ReduceOp.MAX)
-    used = [p for p, flag in zip(parameters, has.tolist(), strict=True) if flag]
-    for p in used:
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-    for dtype in {p.dtype for p in used}:
-        group = [p for p in used if p.dtype == dtype]
-        flat = torch.cat([p.grad.reshape(-1) for p in group])
+    found: list[Tensor | None] = [None] * len(like)
+    used = [i for i, flag in enumerate(has.tolist()) if flag]
+    for dtype in dict.fromkeys(like[i].dtype for i in used):
+        group = [i for i in used if like[i].dtype == dtype]
+        parts = [torch.zeros_like(like[i]) if values[i] is None else values[i] for i in group]
+        flat = torch.cat([part.reshape(-1) for part in parts])
         dist.all_reduce(flat)
-        for p, part in zip(group, flat.split([p.numel() for p in group]), strict=True):
-            p.grad.copy_(part.view_as(p))
+        sums = flat.split([like[i].numel() for i in group])
+        for i, value in zip(group, sums, strict=True):
+            found[i] = value.view_as(like[i])
+    return found
 
 
 def _counts(rows: int, device: torch.device | str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The command line: `sweeper run | plan | status | report | repro | methods | datasets | doctor`.
+"""The command line: `sweeper run | plan | status | report | repro | gc | methods | datasets | doctor`.
 
 Exit codes: 0 all is well, 1 a cell of the table is incomplete (or a check of `doctor` or `repro` failed), 2 the
 user's mistake, told in one sentence, 130 interrupted by Ctrl-C.
@@ -10,9 +10,15 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sweeper.bridge import REQUIRED, describe, entries
+from sweeper.bridge import REQUIRED, entries
 from sweeper.models.errors import UserError, choose
+from sweeper.study import schema
+
+if TYPE_CHECKING:
+    from sweeper.ledger.file import Ledger
 
 STORAGE = "sweeps"
 
@@ -64,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
             "--data-root", metavar="DIR", help="folder of the datasets (default: SWEEPER_DATA)"
         )
         command.add_argument("--set", action="append", default=[], metavar="a.b=c", dest="overrides")
+        command.add_argument(
+            "--skip-unfit", action="store_true", help="leave out arms that cannot be built, and say so"
+        )
     add("status", "say how far the studies of a storage are").add_argument("study", nargs="?")
     command = add("report", "print a study's table")
     command.add_argument("study", help="the study's name")
@@ -80,6 +89,9 @@ def parser() -> argparse.ArgumentParser:
     command = add("repro", "do one run again from its record and say whether the numbers match")
     command.add_argument("run", help="the run's key, or its beginning")
     command.add_argument("--data-root", metavar="DIR")
+    add("gc", "list what a storage holds for nobody, and how much that frees").add_argument(
+        "--remove", action="store_true", help="remove it"
+    )
     for name in ("methods", "datasets"):
         add(name, f"list the {name} and what can be set on each")
     add("doctor", "check versions, resources, storage and MLflow")
@@ -87,19 +99,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sweeper.ledger import storage
-    from sweeper.service import session as service
-    from sweeper.study import schema as study
+    from sweeper.ledger.storage import open_storage
+    from sweeper.service.run import run
+    from sweeper.service.session import Workspace
 
-    loaded = study.load(options.study, options.overrides)
-    root = service.data_root(options.data_root)
-    place = service.Place(storage.open_storage(options.storage), root)
-    return 0 if service.run(loaded, place) else 1
+    study = schema.load(options.study, options.overrides)
+    workspace = Workspace(open_storage(options.storage), data_root(options.data_root))
+    return 0 if run(study, workspace, skip_unfit=options.skip_unfit) else 1
 
 
 def _report(options: argparse.Namespace) -> int:
-    from sweeper.ledger import storage
-    from sweeper.ledger.file import Ledger
+    from sweeper.ledger.history import History
     from sweeper.reports import report
 
     choose("format", options.format, report.SUFFIXES)
@@ -109,67 +119,94 @@ def _report(options: argparse.Namespace) -> int:
 
         records = fetch_records(options.from_mlflow, options.study)
     else:
-        ledger = Ledger(storage.locate(options.storage).ledger)
-        ledger.warn()
-        records = ledger.records
-    print(report.build(options.study, records, **axes).text(options.format, partial=options.partial))
+        records = _ledger(options).records
+    found = report.build(History.of(options.study, records), **axes)
+    print(found.text(options.format, partial=options.partial))
     return 0
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from sweeper.ledger import records, storage
-    from sweeper.ledger.file import Ledger
-    from sweeper.planning import preview as plan
-    from sweeper.service import session as service
-    from sweeper.study import arms
-    from sweeper.study import schema as study
+    from sweeper.planning import preview
+    from sweeper.service.run import reusing
+    from sweeper.service.session import proposals
+    from sweeper.study.unfold import unfold
 
-    loaded = study.load(options.study, options.overrides)
-    place = storage.locate(options.storage)
-    ledger = Ledger(place.ledger)
-    ledger.warn()
-    unfolded = arms.unfold(loaded, service.data_root(options.data_root))
-    plans = plan.plan(loaded, unfolded, ledger.runs, records.proposals(ledger))
-    print("\n".join(plan.describe(loaded, plans)))
+    study = schema.load(options.study, options.overrides)
+    ledger = _ledger(options)
+    unfit = [] if options.skip_unfit else None
+    arms = reusing(study, unfold(study, data_root(options.data_root), unfit=unfit), ledger)
+    plans = preview.plan(study, arms, ledger.runs, proposals(ledger))
+    print("\n".join(preview.describe(study, plans, unfit or [])))
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
-    from sweeper.ledger import storage
-    from sweeper.ledger.file import Ledger
-    from sweeper.planning import preview as plan
+    from sweeper.ledger.history import announcements
+    from sweeper.planning import preview
 
-    ledger = Ledger(storage.locate(options.storage).ledger)
-    known = {r["study"] for r in ledger.of("study")}
+    ledger = _ledger(options)
+    known = announcements(ledger.records)
     names = [choose("study", options.study, known, "the ledger")] if options.study else []
-    print("\n".join(plan.progress(ledger.records, names)) or f"no study in {ledger.path.parent} yet")
-    ledger.warn()
+    print("\n".join(preview.progress(ledger.records, names)) or f"no study in {ledger.path.parent} yet")
     return 0
 
 
 def _repro(options: argparse.Namespace) -> int:
-    from sweeper.ledger import storage
-    from sweeper.ledger.file import Ledger
+    from sweeper.ledger.storage import locate
     from sweeper.service import repro
-    from sweeper.service import session as service
 
-    place = storage.locate(options.storage)
-    ledger = Ledger(place.ledger)
-    ledger.warn()
+    ledger = _ledger(options)
     record = ledger.runs[repro.find(ledger.runs, options.run)]
-    same, said = repro.again(record, place, service.data_root(options.data_root))
+    same, said = repro.again(record, locate(options.storage), data_root(options.data_root))
     print("\n".join(said))
     return 0 if same else 1
+
+
+def _gc(options: argparse.Namespace) -> int:
+    from sweeper.ledger.storage import locate
+    from sweeper.service import gc
+
+    ledger = _ledger(options)
+    if not ledger.path.exists():
+        raise UserError(f"there is no ledger in {ledger.path.parent}; name the storage by --storage")
+    ledger.lock()
+    try:
+        found = gc.waste(locate(options.storage), ledger)
+        print("\n".join(gc.describe(found)) if found else "there is nothing to remove")
+        if found and options.remove:
+            gc.remove(found)
+            print("removed")
+        elif found:
+            print("nothing is removed yet; --remove does it")
+    finally:
+        ledger.unlock()
+    return 0
+
+
+def _ledger(options: argparse.Namespace) -> Ledger:
+    """Return the ledger of the storage, there or not, and say which lines cannot be read."""
+    from sweeper.ledger.file import Ledger
+    from sweeper.ledger.storage import locate
+
+    ledger = Ledger(locate(options.storage).ledger)
+    ledger.warn()
+    return ledger
+
+
+def data_root(given: str | None) -> Path | None:
+    """Return the folder of the datasets: --data-root, or SWEEPER_DATA, or none."""
+    text = given or os.environ.get("SWEEPER_DATA")
+    return Path(text).expanduser().resolve() if text else None
 
 
 def _list(kind: str) -> Callable[[argparse.Namespace], int]:
     def command(_: argparse.Namespace) -> int:
         for name, entry in entries(kind).items():
-            tasks = f" ({', '.join(entry.tasks)})" if kind == "method" else ""
+            tasks = f" ({', '.join(entry.facts['tasks'])})" if kind == "method" else ""
             print(f"{name}{tasks}: {' '.join(entry.doc.split(chr(10) * 2)[0].split())}")
             for key, parameter in entry.parameters.items():
                 default = "required" if parameter.default is REQUIRED else parameter.default
-                print(f"    {key} = {default}    {describe(parameter.type)}")
+                print(f"    {key} = {default}    {parameter.admissible}")
         return 0
 
     return command
@@ -177,10 +214,9 @@ def _list(kind: str) -> Callable[[argparse.Namespace], int]:
 
 def _doctor(options: argparse.Namespace) -> int:
     from sweeper.service import doctor
-    from sweeper.service import session as service
 
     well = True
-    for ok, sentence in doctor.checks(options.storage, service.data_root(None)):
+    for ok, sentence in doctor.checks(options.storage, data_root(None)):
         print(f"{'ok  ' if ok else 'FAIL'} {sentence}")
         well &= ok
     return 0 if well else 1
@@ -194,6 +230,7 @@ COMMANDS = {
     "repro": _repro,
     "methods": _list("method"),
     "datasets": _list("dataset"),
+    "gc": _gc,
     "doctor": _doctor,
 }
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from sweeper import bridge
-from sweeper.models.schema.entries import REQUIRED, entries
-from sweeper.service import session as service
-from sweeper.study import arms, space
+from sweeper import bridge, cli
+from sweeper.bridge import Parameter
+from sweeper.models.schema.entries import entries
+from sweeper.models.schema.parameters import REQUIRED
 from sweeper.study import schema as study
+from sweeper.study import space
+from sweeper.study.arms import Arm
+from sweeper.study.space import Domain
+from sweeper.study.unfold import unfold
 
 METHODS = sorted(entries("method"))
+PRESETS = {"udml": ["released"]}  # beside what is published
 
 
-def one_arm(method: str) -> arms.Arm:
+def one_arm(method: str, preset: str = "published") -> Arm:
     """Return a method's arm on the digits, whatever it requires given."""
     needed = {k: "left" for k, p in entries("method")[method].parameters.items() if p.default is REQUIRED}
-    raw = {"study": "s", "dataset": "digits", "methods": [{"name": method, "space": needed}]}
-    return arms.unfold(study.parse(raw))[0]
+    entry = {"name": method, "preset": preset, "space": needed}
+    return unfold(study.parse({"study": "s", "dataset": "digits", "methods": [entry]}))[0]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -26,7 +31,8 @@ def test_every_method_has_a_space_with_its_citation(method):
     raw = yaml.safe_load((space.SPACES / f"{method}.yaml").read_text())
     assert raw["method"] == method
     assert len(raw["cite"]) > 20
-    assert set(raw) <= {"method", "cite", "published", "space", "per_modality"}
+    presets = {"published", *PRESETS.get(method, ())}
+    assert {"method", "cite", "space"} <= set(raw) <= {"method", "cite", "space", "per_modality"} | presets
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -40,7 +46,7 @@ def test_every_method_says_what_it_does_and_where_it_comes_from(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_configuration_0_is_the_published_default(method):
     arm = one_arm(method)
-    signature = {f"train.{k}": p.default for k, p in arms.bridge.settings.parameters().items()}
+    signature = {f"train.{k}": p.default for k, p in bridge.settings.parameters().items()}
     signature |= entries("method")[method].defaults()
     published = space.read_file(method).get("published") or {}
     for name, value in arm.defaults().items():
@@ -57,13 +63,46 @@ def test_every_domain_can_be_proposed_from(method):
         arm.payload(values, "search", 0)
 
 
+def within(parameter: Parameter, domain: Domain) -> bool:
+    """Say whether a parameter admits both ends and the middle of a domain, or each of its choices."""
+    values = domain.choices or (*domain.bounds, domain.at(0.5))
+    return all(parameter.admit(value, "here") == value for value in values)
+
+
+@pytest.mark.parametrize(
+    ("method", "preset"), [(m, preset) for m in METHODS for preset in ("published", *PRESETS.get(m, ()))]
+)
+def test_every_space_and_preset_is_within_the_ranges_of_its_method(method, preset):
+    arm = one_arm(method, preset)
+    settings = bridge.settings.parameters()
+    schema = {f"train.{k}": p for k, p in settings.items()} | arm.method.parameters
+    own = space.read_file(method)
+    for name, given in own["space"].items():
+        assert within(schema[name], space.parse(name, given, schema[name], method))
+    for name, given in space.read_file("common")["space"].items():
+        assert within(settings[name], arm.space[f"train.{name}"])
+        assert arm.space[f"train.{name}"] == space.parse(name, given, settings[name], "common")
+    values = own.get(preset) or {}
+    assert arm.published == values == {name: schema[name].admit(v, name) for name, v in values.items()}
+    assert arm.base.items() >= {name: v for name, v in values.items() if name not in arm.fixed}.items()
+
+
+def test_lfm_and_rw_are_searched_as_published():
+    learned = (("schedule", ("learned",)),)
+    assert one_arm("lfm").space["eta_alpha"] == Domain("float", (0.003, 0.1), log=True, when=learned)
+    arm = one_arm("rw")
+    first = arm.payload(arm.defaults(), "search", 0)["method"]
+    assert arm.published == {"match": "matched", "least": None}
+    assert (first["match"], first["least"]) == ("matched", None)
+
+
 @pytest.mark.parametrize("name", study.shipped())
 def test_every_shipped_study_unfolds(name):
     loaded = study.load(name)
-    root = service.data_root(None)
+    root = cli.data_root(None)
     if root is None and any(d["name"] not in ("digits", "synthetic") for d in loaded.dataset):
         pytest.skip("SWEEPER_DATA names no folder of datasets")
-    unfolded = arms.unfold(loaded, root)
+    unfolded = unfold(loaded, root)
     assert len({arm.key for arm in unfolded}) == len(unfolded)
     assert set(loaded.search.seeds).isdisjoint(loaded.final.seeds)
 
@@ -76,4 +115,4 @@ def test_every_shipped_study_takes_another_dataset(name):
         loaded = study.load(name, ["dataset=digits", *own])
     for condition in loaded.conditions:
         bridge.check_condition(bridge.parse_condition(condition), bridge.load_dataset("digits", {}).spec)
-    assert arms.unfold(loaded)
+    assert unfold(loaded)

@@ -1,7 +1,7 @@
-"""Datasets, one file each; no torch here but in feed.
+"""Datasets, one file each; no torch here but in feed and augment.
 
 A dataset's file offers `load(*, root, **options) -> Dataset`, and two functions of the same options that
-load nothing: `files`, whose contents decide the data, and `modalities`, their names in order. One that
+load nothing: `files`, whose contents decide the data, and `inputs`, its modalities in order. One that
 derives something costly takes `cache`, a folder for it.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.schema import entries as registry
+from sweeper.models.values import InputSpec
 
 
 def load_dataset(
@@ -50,10 +51,13 @@ def fingerprint(
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def modalities(name: str, options: Mapping[str, Any], root: Path | None = None) -> list[str]:
-    """Return the names of the dataset's modalities in order, loading nothing; raises as `load_dataset`."""
+def inputs(name: str, options: Mapping[str, Any], root: Path | None = None) -> dict[str, InputSpec]:
+    """Return the dataset's modalities in order, loading nothing; raises as `load_dataset`.
+
+    Shapes and vocabularies may be those that reading the data would make larger.
+    """
     module, full = _described(name, options)
-    return module.modalities(root=root, **full)
+    return module.inputs(root=root, **full)
 
 
 def task(name: str, options: Mapping[str, Any], root: Path | None = None) -> str:
@@ -65,4 +69,4 @@ def task(name: str, options: Mapping[str, Any], root: Path | None = None) -> str
 def _described(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
     """Return the dataset's module and all its options, defaults filled in."""
     entry = registry.entry("dataset", name)
-    return import_module(entry.module), entry.defaults() | entry.check(options)
+    return import_module(entry.source.module), entry.defaults() | entry.check(options)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sweeper.models.maths.presence import present_in
 from sweeper.models.values import Batch
 
 Score = Literal["RC", "Evd", "PE", "LC", "MC", "ES"]
@@ -145,12 +146,6 @@ def emc(
     counted = torch.cat([present, torch.ones_like(present[:1])])
     means = losses.where(counted, 0.0).mean(1)
     return dict(zip([*(f"unimodal/{m}" for m in logits), "fused"], means, strict=True))
-
-
-def present_in(batch: Batch, modalities: Iterable[str]) -> Tensor:
-    """Return which rows have which modality, (M, B) bool."""
-    everywhere = torch.ones_like(batch.index, dtype=torch.bool)
-    return torch.stack([batch.present.get(m, everywhere) for m in modalities])
 
 
 class Rows(NamedTuple):

@@ -128,8 +128,7 @@ def finite_difference(
 def released(inner: Inner, parameters: Sequence[Tensor], alpha: float) -> Tensor:
     """Return what LFM's released code uses instead: the mean entry of H ∇L_cls in the first parameter tensor.
 
-    No inverse, no mixed derivative, no sign, no normalisation; all other tensors are discarded. The released
-    losses carry a factor 2 each, left out here.
+    No inverse, no mixed derivative, no sign, no normalisation; all other tensors are discarded.
     """
     classification, _ = inner()
     own = gradients.flat(gradients.of(classification, parameters))

@@ -113,17 +113,19 @@ def fit_emlp(
     weight_decay: float = 0.1,
     epochs: int = 100,
     batch_size: int = 128,
+    samples: Tensor | None = None,
 ) -> State:
     """Return the evidence-based perceptron softplus → Linear(C, width) → PReLU → dropout → Linear(width, 1).
 
     Squared error, AdamW, the learning rate halved after 10 epochs without a lower mean training loss; the last
-    weights are kept. Initial weights are uniform to 1 / √fan-in, the PReLU begins at 0.25.
+    weights are kept. Initial weights are uniform to 1 / √fan-in, the PReLU begins at 0.25. A batch is all rows of
+    `batch_size` samples, of which `samples` (N,) says each row's; None: every row is one.
     """
 
     def uniform(*shape: int, fan: int) -> Tensor:
         return (2 * torch.rand(*shape, generator=generator, dtype=x.dtype) - 1) * fan**-0.5
 
-    fan = x.shape[1]
+    fan, samples = x.shape[1], torch.arange(len(x)) if samples is None else samples
     state = {
         "hidden": uniform(width, fan, fan=fan),
         "hidden_bias": uniform(width, fan=fan),
@@ -138,7 +140,7 @@ def fit_emlp(
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=10)
         for _ in range(epochs):
             total = 0.0
-            for rows in torch.randperm(len(x), generator=generator).split(batch_size):
+            for rows in _batches(samples, batch_size, generator):
                 keep = torch.rand(len(rows), width, generator=generator) >= dropout
                 loss = functional.mse_loss(_emlp(state, x[rows], keep / (1 - dropout)), y[rows])
                 optimizer.zero_grad()
@@ -187,8 +189,12 @@ class Regressor(nn.Module):
 
     def fit(self, rows: Rows, generator: torch.Generator) -> None:
         """Fit to whether each modality is right, the rows of all modalities pooled; absent ones are left out."""
-        x = self._inputs(rows.logits[rows.present]).cpu()
-        self.state = FITS[self.kind](x, rows.correct[rows.present].to(x), generator, **self.options)
+        x, options = self._inputs(rows.logits[rows.present]).cpu(), dict(self.options)
+        if self.kind == "emlp":
+            options["samples"] = torch.arange(rows.logits.shape[1]).expand(rows.present.shape)[
+                rows.present.cpu()
+            ]
+        self.state = FITS[self.kind](x, rows.correct[rows.present].to(x), generator, **options)
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the regressed correctness (…,) of logits (…, C), not clipped."""
@@ -216,6 +222,14 @@ def compare(
         regressor.fit(fit, generator)
         found[kind] = normalized(regressor(test.logits), test.present, least)
     return found
+
+
+def _batches(samples: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Return the rows (n,) of `size` samples each, samples in random order."""
+    names, own = samples.unique(return_inverse=True)
+    place = torch.randperm(len(names), generator=generator)[own]
+    order = place.argsort(stable=True)
+    return order.split(torch.bincount(place // size).tolist())
 
 
 def _emlp(state: State, x: Tensor, keep: Tensor) -> Tensor:

@@ -8,20 +8,29 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, softplus
+from torch.nn.functional import one_hot
 
 from sweeper.models import parallel
 from sweeper.models.errors import UserError
-from sweeper.models.maths.evidence import full, mean_weights, present_in
+from sweeper.models.maths.attention import mixed, ratio
+from sweeper.models.maths.contrast import (
+    centroids,
+    contrast,
+    group_scores,
+    in_entities,
+    masked,
+    mean_over_ranks,
+)
+from sweeper.models.maths.evidence import full, mean_weights
 from sweeper.models.maths.matching import unit
+from sweeper.models.maths.presence import Features, present_in
+from sweeper.models.maths.running import BatchNorm
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Regression, Task
+from sweeper.models.schema.ranges import Count, NonNegative, Positive, ShareBelow1
+from sweeper.models.tasks.base import Task
+from sweeper.models.tasks.regression import Regression
 from sweeper.models.values import Batch, Context, Objective, Output
-
-LEAST_MEAN = 1e-6
-
-Features = dict[str, Tensor]
 
 
 class ClDmdf(Method):
@@ -32,24 +41,10 @@ class ClDmdf(Method):
     L_contra contrasts q_{i,m} = E_{i,m} / ‖E_{i,m}‖ with every row's centroid of the other modalities,
     c_{i,m} ∝ Σ_{k≠m} q_{i,k}: the mean of -log[e^s_ii / (Σ_t e^s_it + extra_i)], s_it = q_{i,m} · c_{t,m} / `tau`.
 
-    Source: "CL-DMDF", AAAI 2026 (arXiv 2606.02659), of which only Algorithm 1 of the appendix was at hand. All
-    above is our reading of it, because most lines leave something open: 1, 2, 5 (what is initialised, n), 13-15
-    (what G+, the group U and its C are: here the row, its modalities and their centroid without the anchor),
-    16, 17 (which m; τ is an input that is not used; a softmax stands in a sum of exponentials), 18 (only E_m is
-    updated, no task loss, nothing trains the encoders: here all train on both losses), 21-23 (N is overwritten;
-    γ has an inconsistent shape and a denominator that may vanish), 24 (γ_i in a sum over m). Batch norm, a_m, √d
-    and b_m are not printed. Encoders average over positions, so that line 21's mean is F_m itself, and pixels
-    cannot be told apart: segmentation is refused. No loss ties γ to how noisy a row's input is.
-
-    Other readings. `positives` same_label: the centroids of all rows that share a label, whose terms are
-    averaged; label_centroid: the entity is a label, its centroid that of all embeddings in the batch that have
-    it. `centroid` incl_self keeps the anchor in. `modality_neg` is extra_i: prob, softmax_t(E_{t,m} · e_m / τ)
-    at i, printed, next to nothing; exp, e^(E_{i,m} · e_m / τ); or none. `detached`: L_contra trains e_m alone
-    (line 18). `attn` ratio: line 23, γ_m ∝ v_m / (v_m + mean_k v (Σ_k v_k + M)) in each feature, v =
-    softplus(F), and no a_m; its factor Σ_k E_k cancels, and without softplus its denominator crosses 0. `fuse`
-    features: F_m in place of E_m. `gate`: a perceptron on all F chooses, softly or hard (straight through),
-    between the modality of largest γ, their mean and γ; the paper prints none and no cost, so there is none.
-    `moddrop`: the probability that a row lacks a modality in a step of training, unless it would lack all.
+    Source: "CL-DMDF", AAAI 2026 (arXiv 2606.02659), of which only Algorithm 1 of the appendix was at hand. All of the
+    above is our reading of it; docs/methods/cl_dmdf.md goes through its lines, says what each of them leaves open,
+    and what the options `positives`, `centroid`, `modality_neg`, `detached`, `attn`, `fuse` and `gate` read instead.
+    `moddrop` is the probability that a row lacks a modality in a step of training, unless it would lack all.
 
     Absent modalities are left out of every mean, softmax, centroid and statistic; a row with fewer than two is
     no entity: neither anchor nor negative. So one modality alone has no L_contra, except by label_centroid.
@@ -57,8 +52,7 @@ class ClDmdf(Method):
 
     Output.features are F (B, d). Read-out of m alone: all other modalities absent, so head(a_m E_m). `extra`
     has `weight/<m>` (B,), γ after the gate, for ratio its mean over features; its mean is logged. `lambda_con` 0
-    leaves the attention; nothing is joint training. Raises UserError for values out of range and for labels
-    as positives in regression.
+    leaves the attention; nothing is joint training. Raises UserError for labels as positives in regression.
     """
 
     tasks = ("classification", "multilabel", "regression")
@@ -69,10 +63,10 @@ class ClDmdf(Method):
         net: Net,
         task: Task,
         *,
-        d: int = 256,
-        n: int | None = None,
-        tau: float = 0.1,
-        lambda_con: float = 0.1,
+        d: Count = 256,
+        n: Count | None = None,
+        tau: Positive = 0.1,
+        lambda_con: NonNegative = 0.1,
         positives: Literal["entity", "same_label", "label_centroid"] = "entity",
         centroid: Literal["loo", "incl_self"] = "loo",
         modality_neg: Literal["prob", "exp", "none"] = "prob",
@@ -80,21 +74,18 @@ class ClDmdf(Method):
         attn: Literal["softmax", "ratio"] = "softmax",
         fuse: Literal["embeddings", "features"] = "embeddings",
         gate: Literal["none", "soft", "hard"] = "none",
-        moddrop: float = 0.0,
+        moddrop: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__(net, task)
         n = d if n is None else n
-        for name, size in {"d": d, "n": n}.items():
-            _require(size >= 1, name, size, "from 1")
-        _require(tau > 0, "tau", tau, "above 0")
-        _require(lambda_con >= 0, "lambda_con", lambda_con, "from 0")
-        _require(0 <= moddrop < 1, "moddrop", moddrop, "0 to below 1")
-        labelled = not isinstance(task, Regression)
-        _require(positives == "entity" or labelled, "positives", positives, "entity, as rows have no labels")
+        if positives != "entity" and isinstance(task, Regression):
+            raise UserError(
+                f"method 'cl_dmdf': positives is {positives}; admissible: entity, as rows have no labels"
+            )
         self.tau, self.lambda_con, self.moddrop = tau, lambda_con, moddrop
         self.positives, self.leave_out, self.modality_neg = positives, centroid == "loo", modality_neg
         self.detached, self.attn, self.fuse, self.gate = detached, attn, fuse, gate
-        self.members = nn.ModuleDict({m: Member(e.dim, d, n) for m, e in net.encoders.items()})
+        self.members = nn.ModuleDict({m: Member(dim, d, n) for m, dim in net.dims.items()})
         self.feature_gates = nn.ModuleDict(
             {m: nn.Linear(d, d) for m in net.encoders} if attn == "softmax" else {}
         )
@@ -105,8 +96,8 @@ class ClDmdf(Method):
     def forward(self, batch: Batch) -> Output:
         """Return F as features, the head's logits of the fused features (B, C), and γ in `extra`."""
         present = present_in(batch, self.net.encoders).T
-        columns = zip(self.net.encoders, present.unbind(-1), strict=True)
-        features = {m: self.members[m](self.net.encode(m, batch), there) for m, there in columns}
+        columns = zip(self.net.encode(batch).items(), present.unbind(-1), strict=True)
+        features = {m: self.members[m](z, there) for (m, z), there in columns}
         gamma = self._gamma(features, present)
         values = torch.stack([self._value(m, f) for m, f in features.items()], 1)
         weights = gamma.detach().mean(-1).unbind(-1)
@@ -156,7 +147,7 @@ class ClDmdf(Method):
         if self.modality_neg == "prob":
             extra = extra - masked(parallel.gather(extra), anchors_there).logsumexp(0)
         losses, found = contrast(scores / self.tau, positive, usable, extra)
-        return _mean_over_ranks(losses, found & anchors)
+        return mean_over_ranks(losses, found & anchors)
 
     def _gamma(self, features: Features, present: Tensor) -> Tensor:
         """Return γ (B, M, 1), or (B, M, d) where it differs between features; 0 where absent."""
@@ -186,7 +177,7 @@ class ClDmdf(Method):
     def _dropped(self, batch: Batch, ctx: Context) -> Batch:
         """Return the batch with modalities declared absent at random; a row that would lose all keeps all."""
         rows, device = len(batch), batch.index.device
-        every, start = int(parallel.total(torch.tensor(rows, device=device))), parallel.offset(rows, device)
+        every, start = parallel.place(rows, device)
         names = list(self.net.encoders)
         draws = torch.stack([torch.rand(every, generator=ctx.generator("moddrop", m)) for m in names], -1)
         present = present_in(batch, names).T
@@ -212,126 +203,3 @@ class Member(nn.Module):
     def score(self, features: Tensor) -> Tensor:
         """Return F_m · e_m / √d + b_m, (B,)."""
         return (features * self.embedding).sum(-1) / features.shape[-1] ** 0.5 + self.bias
-
-
-class BatchNorm(nn.Module):
-    """Batch norm of (B, d), its statistics over the rows of all ranks that are present.
-
-    As torch's in all else. With fewer than two such rows it uses the running statistics and leaves them.
-    """
-
-    def __init__(self, width: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.momentum, self.eps = momentum, eps
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("variance", torch.ones(width))
-
-    def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Return x normalised, scaled and shifted, in the precision of the statistics."""
-        x = x.to(self.mean.dtype)
-        mean, variance = self._statistics(x, present) if self.training else (self.mean, self.variance)
-        return (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
-
-    def _statistics(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        every, counted = parallel.gather(x), parallel.gather(present.to(x.dtype)).unsqueeze(-1)
-        rows = counted.sum()
-        mean = (every * counted).sum(0) / rows.clamp_min(1)
-        squares = ((every - mean).square() * counted).sum(0)
-        variance = squares / rows.clamp_min(1)
-        enough = rows >= 2
-        used = torch.where(enough, mean, self.mean), torch.where(enough, variance, self.variance)
-        with torch.no_grad():
-            rate = self.momentum * enough.to(x.dtype)
-            self.mean.lerp_(mean, rate)
-            self.variance.lerp_(squares / (rows - 1).clamp_min(1), rate)
-        return used
-
-
-def in_entities(present: Tensor) -> Tensor:
-    """Return which members (B, M) are of a row that has at least two."""
-    return present & (present.sum(1, keepdim=True) >= 2)
-
-
-def centroids(members: Tensor, leave_out: bool) -> Tensor:
-    """Return each row's centroid (B, M, d), length 1, as seen from m, of members (B, M, d), 0 where absent.
-
-    It is the mean of the row's members, without m's own where that is to be left out.
-    """
-    counted = members.new_ones(members.shape[1], members.shape[1])
-    return unit((counted.fill_diagonal_(0) if leave_out else counted) @ members)
-
-
-def group_scores(
-    own: Tensor,
-    present: Tensor,
-    labels: Tensor,
-    every: Tensor,
-    there: Tensor,
-    groups: Tensor,
-    leave_out: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return the cosine of each member with each label's centroid, and of how many that is the centroid; (B, M, L).
-
-    Members `own` (B, M, d), their `present` (B, M) and `labels` (B, L) are this rank's; `every` (T, M, d),
-    `there` and `groups` those of all rows. A member is left out of the centroids of its labels if asked for.
-    """
-    total = torch.einsum("tl,tmd->ld", groups, every)
-    number = groups.T @ there.sum(1).to(groups)
-    if leave_out:
-        total = total - torch.einsum("bl,bmd->bmld", labels, own)
-        number = number - torch.einsum("bl,bm->bml", labels, present.to(labels))
-    return (own.unsqueeze(2) * unit(total)).sum(-1), number.expand(*own.shape[:2], -1)
-
-
-def contrast(
-    scores: Tensor, positive: Tensor, usable: Tensor, extra: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return each anchor's loss, the mean of -log[e^s / (Σ_t e^s_t + e^extra)] over its positives, and if it has any.
-
-    `scores` (…, K), those of `usable` (…, K) centroids count, `positive` (…, K) says which are the anchor's,
-    `extra` (…,) is one more negative; both masks are broadcast.
-    """
-    scores = masked(full(scores), usable)
-    every = scores if extra is None else torch.cat([scores, extra.unsqueeze(-1).to(scores)], -1)
-    log_p = scores - every.logsumexp(-1, keepdim=True)
-    positive = (positive & usable).expand_as(scores)
-    number = positive.sum(-1)
-    return -log_p.where(positive, 0.0).sum(-1) / number.clamp_min(1), number > 0
-
-
-def ratio(features: Tensor, present: Tensor) -> Tensor:
-    """Return line 23's γ (B, M, d) of features (B, M, d), made positive and summing to 1 over those present."""
-    there = present.unsqueeze(-1)
-    positive = (softplus(features) + LEAST_MEAN) * there
-    total, number = positive.sum(1, keepdim=True), there.sum(1, keepdim=True)
-    share = positive / (positive + total / number * (total + number))
-    return share / share.sum(1, keepdim=True)
-
-
-def mixed(gamma: Tensor, chosen: Tensor, present: Tensor) -> Tensor:
-    """Return g_0 best + g_1 mean + g_2 γ, of γ (B, M, ·) and g = `chosen` (B, 3): a mixture of weights.
-
-    Weighing values by it is the same mixture of the fusions that weigh by each of the three.
-    """
-    best = one_hot(gamma.mean(-1).argmax(-1), gamma.shape[1])
-    mean = present.to(gamma) / present.sum(-1, keepdim=True)
-    first, second, third = chosen.unsqueeze(-1).unbind(1)  # each (B, 1)
-    return (first * best + second * mean).unsqueeze(-1) + third.unsqueeze(-1) * gamma
-
-
-def masked(scores: Tensor, kept: Tensor) -> Tensor:
-    """Return scores that are lowest where not kept; finite, so that a softmax over nothing has a gradient."""
-    return scores.masked_fill(~kept, torch.finfo(scores.dtype).min)
-
-
-def _mean_over_ranks(losses: Tensor, counted: Tensor) -> Tensor:
-    """Return the mean of all ranks' counted losses, as the part of a rank whose weight is own / all rows; or 0."""
-    own = torch.tensor(len(losses), device=losses.device)
-    number, rows = parallel.total(torch.stack([counted.sum(), own]))
-    return losses.where(counted, 0.0).sum() / number.clamp_min(1) * (rows / own)
-
-
-def _require(ok: bool, name: str, value: float | str, admissible: str) -> None:
-    if not ok:
-        raise UserError(f"method 'cl_dmdf': {name} is {value}; admissible: {admissible}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sweeper.models.errors import UserError
-from sweeper.models.maths.evidence import emc, fuse, mean_weights, present_in, trust
+from sweeper.models.maths.evidence import Probability, Score, emc, fuse, mean_weights, trust
+from sweeper.models.maths.heads import Heads
+from sweeper.models.maths.presence import present_in
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.schema.ranges import Share
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Batch, Context, Output
+
+TRAINED = 1
 
 
 class Eruw(Method):
@@ -28,7 +30,7 @@ class Eruw(Method):
     1 with the released code's formulas; the supplement names them only. The published learning rate 5e-5 is
     for pretrained encoders. Deviations: rows with ties in all modalities weigh them equally (0 / 0 in the
     code); a modality that a row lacks weighs 0 there and adds no loss. Refuses one modality: there is nothing
-    to weigh. Raises UserError unless 0 <= q <= 1.
+    to weigh.
 
     Logs `weight/<modality>`. Output.extra, by row (B,): `weight/<modality>`, `uncertainty/<modality>` and
     `uncertainty`, that of the fused logits.
@@ -43,33 +45,24 @@ class Eruw(Method):
         net: Net,
         task: Task,
         *,
-        score: Literal["RC", "Evd", "PE", "LC", "MC", "ES"] = "RC",
-        probability: Literal["dirichlet", "softmax"] = "dirichlet",
-        q_right: float = 1.0,
-        q_wrong: float = 0.1,
+        score: Score = "RC",
+        probability: Probability = "dirichlet",
+        q_right: Share = 1.0,
+        q_wrong: Share = 0.1,
     ) -> None:
         super().__init__(net, task)
-        for name, q in (("q_right", q_right), ("q_wrong", q_wrong)):
-            if not 0 <= q <= 1:
-                raise UserError(f"method 'eruw': {name} is {q}; admissible: 0 to 1")
         self.score, self.probability = score, probability
         self.q = {"right": q_right, "wrong": q_wrong}
-        self.heads = nn.ModuleDict({m: nn.Linear(e.dim, task.n_outputs) for m, e in net.encoders.items()})
-        self.register_buffer("trained", torch.tensor(False))
+        self.heads = Heads(net.dims, task.n_outputs)
 
     def forward(self, batch: Batch) -> Output:
         """Return features, the weighted sum of the heads' logits as fused (B, C), and the heads as read-out."""
-        features = {m: self.net.encode(m, batch) for m in self.net.encoders}
-        logits = self.read_out(features)
-        stacked, present = torch.stack(list(logits.values())), present_in(batch, logits)
-        score = self.score if self.trained else "RC"
-        found = trust(stacked, present, score, self.probability)
+        features = self.net.encode(batch)
+        logits = self.heads(features)
+        score = self.score if self.stage == TRAINED else "RC"
+        found = trust(torch.stack(list(logits.values())), present_in(batch, logits), score, self.probability)
         fused, extra = fuse(logits, *found, score, self.probability)
-        return Output(features, fused, self.read_out, extra)
-
-    def read_out(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return every head's logits (B, C) on its modality's features."""
-        return {m: self.heads[m](z) for m, z in features.items()}
+        return Output(features, fused, self.heads, extra)
 
     def loss(self, output: Output, batch: Batch, ctx: Context) -> dict[str, Tensor]:
         """Return the asymmetric loss of every head and of the fused logits."""
@@ -80,4 +73,4 @@ class Eruw(Method):
 
     def on_phase_end(self, ctx: Context) -> None:
         """From here on weigh by `score`."""
-        self.trained.fill_(True)
+        self.stage.fill_(TRAINED)

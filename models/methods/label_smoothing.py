@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sweeper.models.errors import UserError
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.schema.ranges import Share
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Batch, Context, Output
 
 
@@ -16,20 +16,17 @@ class LabelSmoothing(Method):
 
     With many labels per row each is a choice of C = 2, so that its 0 or 1 is drawn towards 1/2; that is ours.
 
-    `eps` in [0, 1]: 0 is joint training to the bit; 1 ignores the labels and must give chance accuracy.
-    LFM's Figure 1 mixes L_S and L_U with weights w and 1 - w, which is eps = 1 - w; its w = 0.7 is the
-    default. Source: Szegedy et al., CVPR 2016; Yang et al. (LFM), NeurIPS 2024, Figure 1. Raises UserError
-    for an eps outside [0, 1].
+    `eps`: 0 is joint training to the bit; 1 ignores the labels and must give chance accuracy. LFM's Figure 1 mixes
+    L_S and L_U with weights w and 1 - w, which is eps = 1 - w; its w = 0.7 is the default. Source: Szegedy et al.,
+    CVPR 2016; Yang et al. (LFM), NeurIPS 2024, Figure 1.
     """
 
     tasks = ("classification", "multilabel", "segmentation")
 
-    def __init__(self, net: Net, task: Task, *, eps: float = 0.3) -> None:
+    def __init__(self, net: Net, task: Task, *, eps: Share = 0.3) -> None:
         super().__init__(net, task)
-        if not 0 <= eps <= 1:
-            raise UserError(f"label_smoothing: eps is {eps}; admissible: a share of the label, 0 to 1")
         self.eps = eps
 
     def loss(self, output: Output, batch: Batch, ctx: Context) -> Tensor:
         """Return the mean cross-entropy against the smoothed labels."""
-        return self.task.loss(output.fused, batch.target, label_smoothing=self.eps)
+        return self.task.loss(output.fused, batch.target, batch.weight, label_smoothing=self.eps)

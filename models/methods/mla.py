@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.models import parallel
-from sweeper.models.errors import UserError
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.schema.ranges import Positive
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Batch, Context, Objective, Output
 
 
@@ -29,12 +29,13 @@ class Mla(Method):
     Source: Zhang et al., CVPR 2024, section 3. `variant="released"` leaves G alone, as the published program
     does (it looks for the head under a name that no parameter has; its projection would block the modality's
     own mean as well). Deviations from that program in both variants: features are computed after the previous
-    update, not before the batch's first; entropy weights are per row, not per batch. Unimodal read-out: the
-    shared head. A modality that a row lacks votes there with the head's bias. Raises UserError if the
-    encoders' widths differ or `base` is not positive.
+    update, not before the batch's first; entropy weights are per row, not per batch; encoders of other widths
+    than the widest are followed by a learned projection, as one head needs one width. Unimodal read-out: the
+    shared head. A modality that a row lacks votes there with the head's bias.
     """
 
     fuses = False
+    equal_widths = True
 
     def __init__(
         self,
@@ -42,27 +43,21 @@ class Mla(Method):
         task: Task,
         *,
         variant: Literal["paper", "released"] = "paper",
-        base: float = 0.1,
+        base: Positive = 0.1,
         combine: Literal["entropy", "mean"] = "entropy",
     ) -> None:
         super().__init__(net, task)
-        widths = [encoder.dim for encoder in net.encoders.values()]
-        if len(set(widths)) > 1:
-            found = ", ".join(f"{m} {d}" for m, d in zip(net.encoders, widths, strict=True))
-            raise UserError(f"mla shares one head, so all encoders need one feature width; found: {found}")
-        if base <= 0:
-            raise UserError(f"mla: base is {base}; admissible: a positive number")
-        self.variant, self.base, self.combine = variant, base, combine
-        self.head = nn.Linear(widths[0], task.n_outputs)
-        self.register_buffer("projection", torch.eye(widths[0]))
-        self.register_buffer("rows", torch.tensor(0))
+        width = next(iter(net.dims.values()))
+        self.variant, self.base, self.combined = variant, base, combine
+        self.head = nn.Linear(width, task.n_outputs)
+        self.register_buffer("projection", torch.eye(width))
         self.register_buffer("seen", torch.tensor(0))
 
     def forward(self, batch: Batch) -> Output:
         """Return features, the modalities' weighted mean logits as fused (B, C), and the head as read-out."""
-        features = {m: self.net.encode(m, batch) for m in self.net.encoders}
+        features = self.net.encode(batch)
         logits = torch.stack(list(self.read_out(features).values()))
-        if self.combine == "mean":
+        if self.combined == "mean":
             return Output(features, logits.mean(0), self.read_out)
         return Output(features, (entropy_weights(logits).unsqueeze(-1) * logits).sum(0), self.read_out)
 
@@ -71,15 +66,13 @@ class Mla(Method):
         return {m: self.head(z) for m, z in features.items()}
 
     def on_epoch_start(self, ctx: Context) -> None:
-        """Begin the epoch's count of rows seen; once, count the training rows."""
+        """Begin the epoch's count of rows seen."""
         self.seen.zero_()
-        if self.variant == "paper" and not self.rows:
-            self.rows.fill_(sum(len(batch) for batch in ctx.train()))
 
     def objectives(self, batch: Batch, ctx: Context) -> Iterator[Objective]:
         """Yield one objective per modality; its output holds that modality's features alone."""
         for m in self.net.encoders:
-            features = {m: self.net.encode(m, batch)}
+            features = self.net.encode(batch, [m])
             output = Output(features, self.head(features[m]), self.read_out)
             yield Objective({f"unimodal/{m}": self.loss(output, batch, ctx)}, output, batch)
         self.seen += parallel.total(self.seen.new_tensor(len(batch)))
@@ -93,7 +86,9 @@ class Mla(Method):
         gradient = self.head.weight.grad
         gradient.copy_(gradient @ self.projection)
         feature = parallel.mean(features.to(gradient.dtype).mean(0), len(features))
-        self.projection.copy_(absorb(self.projection, feature, self.base ** (1 + self.seen / self.rows)))
+        self.projection.copy_(
+            absorb(self.projection, feature, self.base ** (1 + self.seen / self.net.spec.sizes["train"]))
+        )
 
 
 def absorb(projection: Tensor, feature: Tensor, damping: Tensor | float) -> Tensor:

@@ -9,7 +9,8 @@ from sweeper.models import parallel
 from sweeper.models.errors import UserError
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.schema.ranges import NonNegative, Share
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Context, Objective
 
 
@@ -27,7 +28,7 @@ class Ogm(Method):
     dimensions are modulated, so that perceptrons and transformers are too; the published program takes the
     4-D ones, the convolutions, which is the same for its ResNet, whose encoder has no linear layer. Neither
     touches biases, batch-norm weights or the head. A tie leaves all modalities alone; the published program
-    damps the first. Raises UserError if `start` and `end` are not shares in order.
+    damps the first. Raises UserError if `start` lies after `end`.
     """
 
     modalities = (2, None)
@@ -37,17 +38,15 @@ class Ogm(Method):
         net: Net,
         task: Task,
         *,
-        alpha: float = 0.8,
+        alpha: NonNegative = 0.8,
         ge: bool = True,
-        noise: float = 1.0,
-        start: float = 0.0,
-        end: float = 0.5,
+        noise: NonNegative = 1.0,
+        start: Share = 0.0,
+        end: Share = 0.5,
     ) -> None:
         super().__init__(net, task)
-        if not 0 <= start <= end <= 1:
-            raise UserError(
-                f"ogm: start {start}, end {end}; give shares of the epochs, 0 <= start <= end <= 1"
-            )
+        if start > end:
+            raise UserError(f"method 'ogm': start {start} lies after end {end}; give start <= end")
         self.alpha, self.start, self.end = alpha, start, end
         self.noise = noise if ge else 0.0
 

@@ -12,20 +12,15 @@ from torch import Tensor, nn
 from sweeper.models import parallel
 from sweeper.models.data.noise.conditions import parse
 from sweeper.models.errors import UserError, choose
-from sweeper.models.maths.evidence import (
-    Rows,
-    collect,
-    emc,
-    fuse,
-    mean_weights,
-    normalized,
-    present_in,
-    trust,
-)
-from sweeper.models.maths.regressors import Regressor
+from sweeper.models.maths.evidence import Rows, collect, emc, fuse, mean_weights, normalized, trust
+from sweeper.models.maths.heads import Heads
+from sweeper.models.maths.modes import measuring
+from sweeper.models.maths.presence import present_in
+from sweeper.models.maths.regressors import Kind, Regressor
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.schema.ranges import Count, NonNegative, Positive, Share, ShareBelow1, ShareWithin
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Batch, Context, Output
 
 PUBLISHED_NOISE = ("gaussian-5", "gaussian-10")
@@ -42,9 +37,9 @@ class Rw(Method):
     validation); held_out are those that stage 1 set aside (`held_out_fraction`), on which it is not right as
     often as on rows it has learnt; train are those it was trained on. The validation split never enters, so
     that the choice of hyper-parameters by it stays honest. `least` bounds R from below, since a regressor can
-    be negative (None: no bound, as in the code). `q_right` and `q_wrong` are stage 1's, see eruw.
+    be negative (None: no bound, as published). `q_right` and `q_wrong` are stage 1's, see eruw.
 
-    `match` says under which test conditions (data/noise.py) those rows are seen: clean; pooled, clean and under
+    `match` says under which test conditions (data/noise) those rows are seen: clean; pooled, clean and under
     every one of `noise` together; matched, one regressor for each of them, of which that of the batch's own
     condition weighs, as the authors refit for each level of test noise. `noise` None are their two levels,
     gaussian-5 and gaussian-10. Matched knows at test time what pooled does not; clean has never seen noise.
@@ -52,8 +47,8 @@ class Rw(Method):
     Source: Ge and Chen, two-stage dynamic fusion, INFORMS Journal on Computing (10.1287/ijoc.2023.0448), with
     the released code's settings. The default emlp is the best in 9 of 12 cells of table F.1; table F.3's RW is
     rf. Deviations: a row's absent modalities weigh 0 and are not fitted to; SVR takes `svr_rows` rows at most.
-    Refuses one modality. Raises UserError for shares, q or bounds out of range, no row to fit to, and a batch
-    under a condition that matched was not fitted to.
+    Refuses one modality, and test conditions that matched was not fitted to. Raises UserError where there is no row
+    to fit to.
 
     Logs `weight/<modality>`, those of stage 1. Output.extra, by row (B,): `weight/<modality>`,
     `uncertainty/<modality>` (1 - R after stage 2), `uncertainty`, the ratio score of the fused logits.
@@ -82,30 +77,28 @@ class Rw(Method):
         net: Net,
         task: Task,
         *,
-        regressor: Literal["emlp", "lr", "rf", "svr"] = "emlp",
+        regressor: Kind = "emlp",
         fit_rows: Literal["both", "held_out", "train"] = "both",
-        held_out_fraction: float = 0.1,
+        held_out_fraction: ShareBelow1 = 0.1,
         order: Literal["published", "sorted", "raw"] = "published",
         match: Literal["clean", "pooled", "matched"] = "clean",
         noise: list[str] | None = None,
-        least: float | None = 1e-3,
-        emlp_width: int = 128,
-        emlp_dropout: float = 0.3,
-        emlp_lr: float = 1e-3,
-        emlp_weight_decay: float = 0.1,
-        rf_leaves: int = 50,
-        svr_c: float = 1.0,
-        svr_rows: int = 20_000,
-        q_right: float = 1.0,
-        q_wrong: float = 0.1,
+        least: ShareWithin | None = 1e-3,
+        emlp_width: Count = 128,
+        emlp_dropout: ShareBelow1 = 0.3,
+        emlp_lr: Positive = 1e-3,
+        emlp_weight_decay: NonNegative = 0.1,
+        rf_leaves: Count = 50,
+        svr_c: Positive = 1.0,
+        svr_rows: Count = 20_000,
+        q_right: Share = 1.0,
+        q_wrong: Share = 0.1,
     ) -> None:
         super().__init__(net, task)
-        for name, q in (("q_right", q_right), ("q_wrong", q_wrong)):
-            _require(0 <= q <= 1, name, q, "0 to 1")
-        _require(0 <= held_out_fraction < 1, "held_out_fraction", held_out_fraction, "0 to below 1")
-        _require(least is None or 0 < least < 1, "least", least, "null, or above 0 and below 1")
-        if fit_rows == "held_out":
-            _require(held_out_fraction > 0, "held_out_fraction", held_out_fraction, "above 0 and below 1")
+        if fit_rows == "held_out" and not held_out_fraction:
+            raise UserError(
+                "method 'rw': fit_rows is held_out, but held_out_fraction is 0; give it a share above 0"
+            )
         options = {
             "emlp": {
                 "width": emlp_width,
@@ -119,30 +112,27 @@ class Rw(Method):
         }[regressor]
         ordered = {"published": None, "sorted": True, "raw": False}[order]
         noisy = [] if match == "clean" else PUBLISHED_NOISE if noise is None else noise
-        self.match, self.conditions = match, ["clean", *(parse(name).label for name in noisy)]
-        count = len(self.conditions) if match == "matched" else 1
+        self.match, self.seen = match, ["clean", *(parse(name).label for name in noisy)]
+        self.conditions = tuple(self.seen) if match == "matched" else None
+        count = len(self.seen) if match == "matched" else 1
         self.regressors = nn.ModuleList(
             Regressor(regressor, ordered=ordered, **options) for _ in range(count)
         )
         self.fit_rows, self.held_out, self.least = fit_rows, held_out_fraction, least
         self.q = {"right": q_right, "wrong": q_wrong}
-        self.heads = nn.ModuleDict({m: nn.Linear(e.dim, task.n_outputs) for m, e in net.encoders.items()})
+        self.heads = Heads(net.dims, task.n_outputs)
 
     def forward(self, batch: Batch) -> Output:
         """Return features, the weighted sum of the heads' logits as fused (B, C), and the heads as read-out."""
-        features = {m: self.net.encode(m, batch) for m in self.net.encoders}
-        logits = self.read_out(features)
+        features = self.net.encode(batch)
+        logits = self.heads(features)
         stacked, present = torch.stack(list(logits.values())), present_in(batch, logits)
         if self.regressors[0].state:
             right = self._regressor(batch.condition)(stacked).where(present, 0.0)
             fused, extra = fuse(logits, 1 - right, normalized(right, present, self.least))
         else:
             fused, extra = fuse(logits, *trust(stacked, present))
-        return Output(features, fused, self.read_out, extra)
-
-    def read_out(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return every head's logits (B, C) on its modality's features."""
-        return {m: self.heads[m](z) for m, z in features.items()}
+        return Output(features, fused, self.heads, extra)
 
     def loss(self, output: Output, batch: Batch, ctx: Context) -> dict[str, Tensor]:
         """Return stage 1's asymmetric loss of every head and of the fused logits."""
@@ -154,7 +144,7 @@ class Rw(Method):
     def on_phase_end(self, ctx: Context) -> None:
         """Fit the regressors; every rank computes them from the same rows."""
         sources = {"both": (ctx.train, ctx.held_out), "train": (ctx.train,), "held_out": (ctx.held_out,)}
-        seen = [[c] for c in self.conditions] if self.match == "matched" else [self.conditions]
+        seen = [[c] for c in self.seen] if self.match == "matched" else [self.seen]
         for regressor, conditions in zip(self.regressors, seen, strict=True):
             rows = (source(condition) for condition in conditions for source in sources[self.fit_rows])
             self._regress(regressor, chain.from_iterable(rows), ctx.generator("regressor"))
@@ -162,25 +152,17 @@ class Rw(Method):
     def _regressor(self, condition: str) -> Regressor:
         if self.match != "matched":
             return self.regressors[0]
-        choose("condition", condition, self.conditions, "method 'rw', whose regressors are matched to noise")
-        return self.regressors[self.conditions.index(condition)]
+        choose("condition", condition, self.seen, "method 'rw', whose regressors are matched to noise")
+        return self.regressors[self.seen.index(condition)]
 
     def _regress(self, regressor: Regressor, batches: Iterable[Batch], generator: torch.Generator) -> None:
         """Fit a regressor to stage 1's logits on `batches`."""
-        training = self.training
-        self.eval()
-        with parallel.replicated():
+        with measuring(self), parallel.replicated():
             rows = collect(self._logits, batches)
-        self.train(training)
         # equal on all ranks but for rounding, which a tree's threshold would magnify
         logits = parallel.mean(rows.logits, 1)
         regressor.fit(Rows(logits, rows.target, rows.present), generator)
 
     def _logits(self, batch: Batch) -> dict[str, Tensor]:
         """Return each modality's logits by name in alphabetical order, so that the dataset's does not matter."""
-        return self.read_out({m: self.net.encode(m, batch) for m in sorted(self.net.encoders)})
-
-
-def _require(ok: bool, name: str, value: float | None, admissible: str) -> None:
-    if not ok:
-        raise UserError(f"method 'rw': {name} is {value}; admissible: {admissible}")
+        return self.heads(self.net.encode(batch, sorted(self.net.encoders)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from sweeper.models import parallel
 from sweeper.models.errors import UserError
-from sweeper.models.fusions.all import Fusion
 from sweeper.models.maths import gaussian
+from sweeper.models.maths.presence import Features, kept_only, per_row, present_in, times
+from sweeper.models.maths.running import RunningMean
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Classification, Task
-from sweeper.models.values import Batch, Context, InputSpec, Metrics, Objective, Output, Phase
+from sweeper.models.schema.ranges import Count, NonNegative, Positive, Share, ShareBelow1
+from sweeper.models.tasks.base import Task
+from sweeper.models.tasks.classification import Classification
+from sweeper.models.values import Batch, Context, Metrics, Objective, Output, Phase
 
-CLEAN, WARMUP, NOISY = range(3)
+CLEAN, WARMUP, NOISY = range(3)  # the stages, by the number of their phase
 LEAST_DEPENDENCY = 1e-3
 LEAST_SPREAD = 0.1
 LARGEST_EXPONENT = 6.0
-
-Features = dict[str, Tensor]
 
 
 class Udml(Method):
@@ -32,40 +33,33 @@ class Udml(Method):
 
     Source: Wei et al., "Unbiased Dynamic Multimodal Fusion", equations 3 and 7-15; it stands before any fusion.
     z_m is drawn from N(μ_m, Σ_m) in training and is μ_m in evaluation, both linear in the encoder's features.
-    `uncertainty` estimated: a perceptron E_m with `hidden` units reads Σ_m and learns the level σ of Gaussian
-    noise that was added to the input (L_est); ρ = (`floor` + E)². `dependency`: α = M d_m / Σ d, d_m the
-    1-norm of what leaving m out changes in the logits; its `scope` is a running mean over rows, fading by
-    `momentum` a step, or the single sample.
+    `uncertainty` estimated: a perceptron E_m with `hidden` units reads Σ_m and learns the level σ of noise that was
+    added to the input (L_est); ρ = (`floor` + E)². `dependency`: α = M d_m / Σ d, d_m the 1-norm of what leaving m out
+    changes in the logits; its `scope` is a running mean over rows, fading by `momentum` a step, or the sample.
 
     Phases: clean, a share `split` of the epochs: equal weights, L = L_task + `gamma` Σ_m L(logits of m alone).
-    Warm-up, a share `warmup` of the others: noise, weights by α, L + `lambda_est` L_est. Noisy: weights by ρ
-    too. Noise: with probability `p_clean` a row is clean in all modalities, else each has a level σ from 0, 1,
-    …, `levels` and noise of std step · `levels` · (σ / `levels`)^`power`. The step is that of the kind of input
-    (`vector_step`, …) and in the units of inputs, which real datasets standardise. `beta` weighs
+    Warm-up, a share `warmup` of the others: noise, weights by α, L + `lambda_est` L_est. Noisy: weights by ρ too.
+    Noise: with probability `p_clean` a row is clean in all modalities, else each has a level σ from 0 to `levels` and
+    Gaussian noise of std step · σ in standardised units, by kind of input (`vector_step`, …; of images step ·
+    `levels` · (σ / `levels`)^`image_power`); tokens are taken away with probability σ / 10. `beta` weighs
     KL(z_m ‖ N(0, (1 + σ) I)), which is not in the paper.
 
-    Ablations (Table 4): `uncertainty` variance (ρ is Σ_m's mean), energy (ρ is 1 / Σ exp of m's logits) or none
-    (ρ = 1), of which the last two leave features as the encoder gives them, and all of them the noise (energy needs
-    classification); `dependency` false: α = 1; `progression` false: all from the first epoch. Neutral:
+    Ablations (Table 4): `uncertainty` variance (ρ is Σ_m's mean), energy (1 / Σ exp of m's logits, for
+    classification) or none (ρ = 1); `dependency` false: α = 1; `progression` false: all from the first epoch. Neutral:
     `uncertainty` none, `dependency` and `progression` false, `gamma` 0, `p_clean` 1 is joint training to the bit.
 
-    Deviations. As printed ρ = E², which weighs clean rows by a ratio of errors; `floor` towards 0 is that.
-    L_est is in units of `levels` and E reads log Σ, standardised over training rows, so that its steps fit the
-    net's learning rate. d is taken on unweighted features, or weights would feed on themselves, and L_task does
-    not train E; the paper leaves both open. Absent modalities weigh nothing; M and Σ d count those present.
-    Every phase has a fresh optimiser.
-
-    `variant` released: factors 1 + M w; E = exp(½ of two linear layers); w trains E; d_m the 1-norm of the
-    logits of m alone, in the batch before; these logits, and those of L, from weighted features; the highest
-    level replaces the input; α weighs and L_est counts in the clean phase, too. Left out: batch norm in μ and Σ,
-    dropout in E, d of 32 and 10 at the start.
+    Deviations: ρ = E² as printed is `floor` towards 0; L_est is in units of `levels`, E reads standardised log Σ, d is
+    taken on unweighted features, L_task does not train E; absent modalities weigh nothing. `variant` released reads
+    all of these as the published program does; docs/methods/udml.md has both side by side, and the preset `released`
+    its settings.
 
     The output's `extra` holds weight/m, dependency/m and uncertainty/m (w, α, ρ; ρ = 1 in the clean phase), each
-    (B,); their means are logged. Raises UserError for values out of range.
+    (B,); their means are logged. Raises UserError for energy outside of classification.
     """
 
     tasks = ("classification", "multilabel", "regression")
     modalities = (2, None)
+    reads = ("pooled",)
 
     def __init__(
         self,
@@ -76,43 +70,36 @@ class Udml(Method):
         uncertainty: Literal["estimated", "variance", "energy", "none"] = "estimated",
         dependency: bool = True,
         progression: bool = True,
-        split: float = 0.5,
-        warmup: float = 0.2,
-        levels: int = 10,
-        p_clean: float = 0.5,
-        vector_step: float = 0.2,
-        sequence_step: float = 0.2,
-        image_step: float = 0.2,
-        power: float = 1.0,
-        hidden: int = 64,
-        floor: float = 1.0,
+        split: ShareBelow1 = 0.5,
+        warmup: ShareBelow1 = 0.2,
+        levels: Count = 10,
+        p_clean: Share = 0.5,
+        vector_step: NonNegative = 0.2,
+        sequence_step: NonNegative = 0.2,
+        image_step: NonNegative = 0.2,
+        image_power: Positive = 1.0,
+        hidden: Count = 64,
+        floor: Positive = 1.0,
         scope: Literal["running", "sample"] = "running",
-        momentum: float = 0.99,
-        gamma: float = 1.0,
-        lambda_est: float = 1.0,
-        beta: float = 0.0,
+        momentum: ShareBelow1 = 0.99,
+        gamma: NonNegative = 1.0,
+        lambda_est: NonNegative = 1.0,
+        beta: NonNegative = 0.0,
     ) -> None:
         super().__init__(net, task)
-        for name, share in {"split": split, "warmup": warmup, "momentum": momentum}.items():
-            _require(0 <= share < 1, name, share, "0 to below 1")
-        for name, count in {"levels": levels, "hidden": hidden}.items():
-            _require(count >= 1, name, count, "from 1")
-        _require(0 <= p_clean <= 1, "p_clean", p_clean, "0 to 1")
-        for name, value in {"floor": floor, "power": power}.items():
-            _require(value > 0, name, value, "above 0")
         if uncertainty == "energy" and not isinstance(task, Classification):
-            _require(
-                False, "uncertainty", uncertainty, "estimated, variance or none, unless a row has one class"
+            raise UserError(
+                "method 'udml': uncertainty energy needs one class per row; admissible: estimated, variance or none"
             )
         self.released = variant == "released"
         self.uncertainty, self.dependency, self.scope = uncertainty, dependency, scope
         self.progression, self.split, self.warmup = progression, split, warmup
-        self.levels, self.p_clean, self.power = levels, p_clean, power
-        self.step = {"vector": vector_step, "sequence": sequence_step, "image": image_step}
+        self.levels, self.p_clean, self.image_power = levels, p_clean, image_power
+        steps = {"vector": vector_step, "sequence": sequence_step, "audio": sequence_step}
+        self.step = steps | {"image": image_step, "video": image_step}
         self.floor, self.gamma, self.lambda_est, self.beta = floor, gamma, lambda_est, beta
-        dims = net.fusion.dims
-        drawn = dims if uncertainty in ("estimated", "variance") else {}
-        estimated = dims if uncertainty == "estimated" else {}
+        drawn = net.dims if uncertainty in ("estimated", "variance") else {}
+        estimated = net.dims if uncertainty == "estimated" else {}
         bend = nn.Identity if self.released else nn.ReLU
         self.mean = nn.ModuleDict({m: nn.Linear(d, d) for m, d in drawn.items()})
         self.spread = nn.ModuleDict({m: nn.Linear(d, d) for m, d in drawn.items()})
@@ -125,22 +112,20 @@ class Udml(Method):
             }
         )
         self.moments = nn.ModuleDict({m: RunningMean(2, d, momentum=momentum) for m, d in estimated.items()})
-        self.changes = RunningMean(len(dims), momentum=0.0 if self.released else momentum)
-        self.register_buffer("stage", torch.tensor(NOISY))
+        self.changes = RunningMean(len(net.dims), momentum=0.0 if self.released else momentum)
+        self.stage.fill_(NOISY)
         self.seen: list[Tensor] = []
 
     def phases(self, epochs: int) -> list[Phase]:
-        """Return the phases that have an epoch; what is kept is the best of the noisy ones."""
-        if not self.progression:
-            return [Phase("train", epochs)]
-        clean = int(self.split * epochs)
-        warmup = int(self.warmup * (epochs - clean))
+        """Return the three phases; what is kept is the best of the noisy one."""
+        clean = int(self.split * epochs) if self.progression else 0
+        warmup = int(self.warmup * (epochs - clean)) if self.progression else 0
+        name = "noisy" if self.progression else "train"
         first = [Phase("clean", clean, keep="last"), Phase("warmup", warmup, keep="last")]
-        return [*(p for p in first if p.epochs), Phase("noisy", epochs - clean - warmup)]
+        return [*first, Phase(name, epochs - clean - warmup)]
 
     def on_epoch_start(self, ctx: Context) -> None:
-        """Set the stage, a buffer because it says how the weights at hand are to be used."""
-        self.stage.fill_(_stage(ctx))
+        """Begin to collect what is logged."""
         self.seen = []
 
     def on_epoch_end(self, ctx: Context, metrics: Metrics) -> None:
@@ -152,18 +137,18 @@ class Udml(Method):
 
     def forward(self, batch: Batch) -> Output:
         """Return the means as features (B, D_m) and the logits of their weighted fusion; nothing is random."""
-        present = _present(batch, self.net.encoders)
+        present = present_in(batch, self.net.encoders).T
         mean, log_variance = self._represent(batch, present)
         log_rho = self._log_rho(mean, log_variance, self._estimate(log_variance))
         return self._fuse(mean, log_rho, present)[0]
 
     def objectives(self, batch: Batch, ctx: Context) -> Iterator[Objective]:
         """Yield one objective, on noisy inputs and drawn features; every encoder runs once."""
-        noisy, place, present = _stage(ctx) != CLEAN, _place(batch), _present(batch, self.net.encoders)
+        noisy, present = int(self.stage) != CLEAN, present_in(batch, self.net.encoders).T
+        place = parallel.place(len(batch), batch.index.device)
+        level = torch.zeros_like(present, dtype=torch.float)
         if noisy:
             batch, level = self._perturb(batch, ctx, place)
-        else:
-            level = torch.zeros_like(present, dtype=torch.float)
         mean, log_variance = self._represent(batch, present)
         features = mean
         if log_variance:
@@ -183,7 +168,8 @@ class Udml(Method):
             if self.dependency and self.released:
                 self.changes.update(alone.detach().abs().sum(-1).T, present)
         if estimate is not None and (noisy or self.released):
-            error = (estimate - level / self.levels).square()
+            unit = self.levels if self.released else 1  # the program learns raw levels
+            error = (unit * (estimate - level / self.levels)).square()
             losses["estimation"] = self.lambda_est * (error * present).mean(0).sum()
         if self.beta and log_variance:
             prior = dict(zip(mean, (1 + level).unbind(-1), strict=True))
@@ -200,17 +186,33 @@ class Udml(Method):
         for m in self.net.encoders:
             x, generator = batch.inputs[m], ctx.generator("noise", m)
             drawn = torch.randint(self.levels + 1, (rows,), generator=generator).masked_fill(clean, 0)
-            level = drawn[start : start + len(batch)].to(x)
-            step = self.step[InputSpec(tuple(x.shape[1:])).kind]
-            std = step * self.levels * (level / self.levels) ** self.power
-            noise = _per_row(std, x) * gaussian.normal(x, generator, *place)
-            inputs[m] = noise + (x * _per_row(level < self.levels, x) if self.released else x)
-            levels.append(level)
+            level = drawn[start : start + len(batch)].to(batch.index.device)
+            inputs[m] = self._noisy(m, x, level, generator, place)
+            if m in batch.mask:
+                inputs[m] = inputs[m] * batch.mask[m].view(*x.shape[:2], *[1] * (x.dim() - 2))
+            levels.append(level.float())
         return replace(batch, inputs=inputs), torch.stack(levels, -1)
+
+    def _noisy(
+        self, modality: str, x: Tensor, level: Tensor, generator: torch.Generator, place: tuple[int, int]
+    ) -> Tensor:
+        """Return a modality's inputs (B, ...) with noise of the levels (B,)."""
+        spec = self.net.spec.modalities[modality]
+        kind, dtype = spec.kind, x.dtype if x.is_floating_point() else torch.float
+        # as long as rows can be: how long those of this batch are differs between ranks
+        longest = torch.empty((), dtype=dtype, device=x.device).expand(len(x), *spec.shape)
+        normal = gaussian.normal(longest, generator, *place)[:, : x.shape[1]]
+        if kind == "tokens":
+            gone = torch.special.ndtr(normal) < per_row(level / 10, normal)
+            return x.masked_fill(gone, 0)
+        power = self.image_power if kind in ("image", "video") else 1.0
+        level = level.to(x)
+        noise = per_row(self.step[kind] * self.levels * (level / self.levels) ** power, x) * normal
+        return noise + (x * per_row(level < self.levels, x) if self.released else x)
 
     def _represent(self, batch: Batch, present: Tensor) -> tuple[Features, Features]:
         """Return means and log-variances {m: (B, D_m)}; plain features and {} where no variance is read."""
-        features = {m: self.net.encode(m, batch) for m in self.net.encoders}
+        features = self.net.encode(batch)
         if not self.mean:
             return features, {}
         mean = times(present, {m: self.mean[m](z) for m, z in features.items()})
@@ -263,7 +265,7 @@ class Udml(Method):
             for name, values in {"weight": w, "dependency": alpha, "uncertainty": log_rho.exp()}.items()
             for m, column in zip(features, values.detach().unbind(-1), strict=True)
         }
-        return Output(features, self.net.fusion(weighted), self.read_out, extra), weighted
+        return Output(features, self.net.fuse(weighted), self.read_out, extra), weighted
 
     def read_out(self, features: Features) -> Features:
         """Return the logits (B, C) of each modality, the others left out."""
@@ -273,35 +275,12 @@ class Udml(Method):
     def _change(self, features: Features) -> Tensor:
         """Return d (B, M): how much the logits change, in 1-norm, where each modality is left out."""
         alone = torch.eye(len(features), device=self.stage.device)
-        logits = kept_only(self.net.fusion, features, torch.cat([torch.ones_like(alone[:1]), 1 - alone]))
+        logits = kept_only(self.net.fuse, features, torch.cat([torch.ones_like(alone[:1]), 1 - alone]))
         return (logits[0] - logits[1:]).abs().sum(-1).T
 
     def _alone(self, features: Features) -> Tensor:
         """Return the logits (M, B, C) of each modality, the others left out."""
-        return kept_only(self.net.fusion, features, torch.eye(len(features), device=self.stage.device))
-
-
-class RunningMean(nn.Module):
-    """A mean over the training rows of all ranks; earlier batches fade by `momentum` a step."""
-
-    def __init__(self, *shape: int, momentum: float) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.register_buffer("total", torch.zeros(shape))
-        self.register_buffer("rows", torch.zeros(shape))
-
-    def update(self, values: Tensor, counted: Tensor) -> None:
-        """Add this rank's `values` (B, …) where `counted`, which is broadcast to them."""
-        values = values.to(self.total)
-        counted = counted.to(values).expand_as(values)
-        total, rows = parallel.total(torch.stack([(values * counted).sum(0), counted.sum(0)]))
-        self.total.mul_(self.momentum).add_(total)
-        self.rows.mul_(self.momentum).add_(rows)
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean, 0 where no row has counted yet."""
-        return self.total / torch.where(self.rows > 0, self.rows, 1)
+        return kept_only(self.net.fuse, features, torch.eye(len(features), device=self.stage.device))
 
 
 def weights(log_rho: Tensor, log_alpha: Tensor, present: Tensor) -> Tensor:
@@ -318,47 +297,3 @@ def dependencies(changes: Tensor, present: Tensor) -> Tensor:
     total = d.sum(-1, keepdim=True)
     alpha = present.sum(-1, keepdim=True) * d / torch.where(total > 0, total, 1)
     return torch.where(total > 0, alpha, 1).clamp_min(LEAST_DEPENDENCY)
-
-
-def kept_only(fusion: Fusion, features: Features, keep: Tensor) -> Tensor:
-    """Return logits (V, B, C) for V choices `keep` (V, M) of 1 and 0: modalities at 0 are left out, as zeros.
-
-    The fusion runs once, on V · B rows.
-    """
-    rows = len(next(iter(features.values())))
-    columns = zip(features.items(), keep.unbind(-1), strict=True)
-    stacked = {m: torch.cat([k * z for k in column.to(z.dtype)]) for (m, z), column in columns}
-    return fusion(stacked).unflatten(0, (len(keep), rows))
-
-
-def times(factors: Tensor, features: Features) -> Features:
-    """Return every modality's features (B, …), each row times its factor (B, M)."""
-    columns = zip(features.items(), factors.unbind(-1), strict=True)
-    return {m: z * _per_row(f, z) for (m, z), f in columns}
-
-
-def _per_row(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.dim() - 1)).to(like.dtype)
-
-
-def _present(batch: Batch, modalities: Iterable[str]) -> Tensor:
-    """Return which modalities the rows have, (B, M) bool."""
-    every = torch.ones_like(batch.index, dtype=torch.bool)
-    return torch.stack([batch.present.get(m, every) for m in modalities], -1)
-
-
-def _place(batch: Batch) -> tuple[int, int]:
-    """Return how many rows the batch has over all ranks, and where this rank's begin."""
-    rows, device = len(batch), batch.index.device
-    if parallel.world() == 1:
-        return rows, 0
-    return int(parallel.total(torch.tensor(rows, device=device))), parallel.offset(rows, device)
-
-
-def _stage(ctx: Context) -> int:
-    return {"clean": CLEAN, "warmup": WARMUP}.get(ctx.phase.name, NOISY)
-
-
-def _require(ok: bool, name: str, value: float | str, admissible: str) -> None:
-    if not ok:
-        raise UserError(f"method 'udml': {name} is {value}; admissible: {admissible}")

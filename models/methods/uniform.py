@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from sweeper.models.maths.heads import Heads
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Batch, Context, Output
 
 
@@ -21,18 +22,15 @@ class Uniform(Method):
     """
 
     tasks = ("classification", "multilabel", "regression")
+    reads = ("pooled",)
 
     def __init__(self, net: Net, task: Task) -> None:
         super().__init__(net, task)
-        self.heads = nn.ModuleDict({m: nn.Linear(e.dim, task.n_outputs) for m, e in net.encoders.items()})
+        self.heads = Heads(net.dims, task.n_outputs)
 
     def forward(self, batch: Batch) -> Output:
         """Return the net's output with the heads as unimodal read-out."""
-        return replace(self.net(batch), read_out=self.read_out)
-
-    def read_out(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return every head's logits (B, C) on its modality's features."""
-        return {m: self.heads[m](z) for m, z in features.items()}
+        return replace(self.net(batch), read_out=self.heads)
 
     def loss(self, output: Output, batch: Batch, ctx: Context) -> dict[str, Tensor]:
         """Return the fused loss and the loss of every head."""

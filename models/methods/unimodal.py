@@ -7,7 +7,7 @@ from torch import nn
 from sweeper.models.errors import choose
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Batch, Output
 
 
@@ -27,10 +27,10 @@ class Unimodal(Method):
         for name in list(net.encoders):
             if name != modality:
                 del net.encoders[name]
-        self.head = nn.Linear(net.encoders[modality].dim, task.n_outputs)
+        self.head = nn.Linear(net.dims[modality], task.n_outputs)
 
     def forward(self, batch: Batch) -> Output:
         """Return the modality's features and logits; its read-out is the prediction itself."""
-        features = {self.modality: self.net.encode(self.modality, batch)}
+        features = self.net.encode(batch)
         logits = self.head(features[self.modality])
         return Output(features, logits, lambda _: {self.modality: logits})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from sweeper.models.maths.heads import Heads
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Batch, Context, Output
 
 
@@ -26,17 +27,12 @@ class UnimodalSum(Method):
 
     def __init__(self, net: Net, task: Task) -> None:
         super().__init__(net, task)
-        self.heads = nn.ModuleDict({m: nn.Linear(e.dim, task.n_outputs) for m, e in net.encoders.items()})
+        self.heads = Heads(net.dims, task.n_outputs)
 
     def forward(self, batch: Batch) -> Output:
         """Return features, the heads' mean as fused logits (B, C), and the heads as unimodal read-out."""
-        features = {m: self.net.encode(m, batch) for m in self.net.encoders}
-        fused = torch.stack(list(self.read_out(features).values())).mean(0)
-        return Output(features, fused, self.read_out)
-
-    def read_out(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return every head's logits (B, C) on its modality's features."""
-        return {m: self.heads[m](z) for m, z in features.items()}
+        features = self.net.encode(batch)
+        return Output(features, torch.stack(list(self.heads(features).values())).mean(0), self.heads)
 
     def loss(self, output: Output, batch: Batch, ctx: Context) -> dict[str, Tensor]:
         """Return the loss of every head."""

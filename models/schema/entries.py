@@ -1,115 +1,115 @@
-"""What can be named in a study (methods, fusions, encoders, datasets), read from source without importing it.
+"""What can be named in a study (methods, fusions, encoders, datasets, …), read from source without importing it.
 
-The signature is the schema: hyper-parameters are the keyword-only arguments of a constructor or function, with
-their types and defaults. Reading the syntax tree keeps planning free of torch.
+The signature is the schema: hyper-parameters are the keyword-only arguments of a class or of a dataset's `load`, with
+their types, ranges and defaults. A class is named by its own name in snake case, a dataset by its file. A class has
+the attributes of its bases, and their hyper-parameters where its constructor passes `**options` on.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
-import types
-from collections.abc import Callable, Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-from sweeper.models.errors import UserError, choose
+from sweeper.models.errors import Misfit, UserError, choose
+from sweeper.models.schema import sources
+from sweeper.models.schema.parameters import REQUIRED, Parameter
+from sweeper.models.schema.sources import OWN, Class, Source, source_of
 
-HOME = Path(__file__).parent.parent
-KINDS = ("method", "fusion", "encoder", "dataset")
-GIVEN_BY_CALLER = {"root", "cache"}
-REQUIRED = object()
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One hyper-parameter: its type and its default (REQUIRED if it has none)."""
-
-    type: Any
-    default: Any
-
-    def admit(self, value: Any, where: str) -> Any:  # noqa: ANN401 - any YAML value
-        """Return `value` as this parameter's type; raise UserError in one sentence if it is not admissible."""
-        ok, cast = _admit(value, self.type)
-        if not ok:
-            raise UserError(f"{where} is {value!r}; admissible: {describe(self.type)}")
-        return cast
+# the folder of each kind of class, and the module and name of the class that all of it derive from
+BASES: dict[str, tuple[str, str, str]] = {
+    "method": ("methods", f"{OWN}.method", "Method"),
+    "fusion": ("fusions", f"{OWN}.fusions.base", "Fusion"),
+    "encoder": ("encoders", f"{OWN}.encoders.base", "Encoder"),
+    "task": ("tasks", f"{OWN}.tasks.base", "Task"),
+    "augmentation": ("data.augment", f"{OWN}.data.augment.base", "Augmentation"),
+}
+KINDS = (*BASES, "dataset")
+# keyword-only arguments that the caller gives, not a study
+GIVEN: dict[str, frozenset[str]] = {
+    "fusion": frozenset({"size", "stages"}),
+    "dataset": frozenset({"root", "cache"}),
+}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that can be named: where it is defined, its parameters, its docstring, its class-level facts."""
+    """One thing that can be named: where it is, its hyper-parameters, docstring and class attributes (`facts`).
+
+    `given` are the keyword-only arguments that whoever builds it supplies.
+    """
 
     kind: str
     name: str
-    module: str
+    source: Source
     attribute: str
-    path: Path
     parameters: dict[str, Parameter]
+    given: frozenset[str]
     doc: str
     facts: dict[str, Any]
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `options` with types checked; raise UserError for an unknown, ill-typed or missing one."""
+        """Return `options` with types and ranges checked; raise UserError for one unknown, unfit or missing."""
         for key in options:
             choose("hyper-parameter", key, self.parameters, f"{self.kind} {self.name!r}")
         for key, parameter in self.parameters.items():
             if parameter.default is REQUIRED and key not in options:
                 raise UserError(
-                    f"{self.kind} {self.name!r} needs {key!r} ({describe(parameter.type)}); it has no default"
+                    f"{self.kind} {self.name!r} needs {key!r} ({parameter.admissible}); it has no default"
                 )
         return {k: self.parameters[k].admit(v, f"{self.kind} {self.name!r}: {k}") for k, v in options.items()}
 
     def check_modalities(self, modalities: Collection[str], dataset: str) -> None:
-        """Raise UserError unless this method, by its fact `modalities`, takes as many as the dataset has."""
-        least, most = self.facts.get("modalities", (1, None))
+        """Raise Misfit unless this method, by its attribute `modalities`, takes as many as the dataset has."""
+        least, most = self.facts["modalities"]
         if not least <= len(modalities) <= (most or len(modalities)):
             bound = f"{least} to {most}" if most else f"at least {least}"
-            raise UserError(
+            raise Misfit(
                 f"{self.kind} {self.name!r} needs {bound} modalities; dataset {dataset!r} has {len(modalities)}"
                 f" ({', '.join(modalities)})"
             )
 
     def check_task(self, task: str, dataset: str) -> None:
-        """Raise UserError unless this method, by its fact `tasks`, supports the task that the dataset poses."""
-        if task not in self.tasks:
-            raise UserError(
-                f"{self.kind} {self.name!r} supports {', '.join(self.tasks)}; dataset {dataset!r} poses {task}"
+        """Raise Misfit unless this method, by its attribute `tasks`, supports the task that the dataset poses."""
+        if task not in self.facts["tasks"]:
+            raise Misfit(
+                f"{self.kind} {self.name!r} supports {', '.join(self.facts['tasks'])}; dataset {dataset!r} poses {task}"
             )
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks that a method supports."""
-        return self.facts.get("tasks", ("classification",))
-
-    @property
+    @cached_property
     def locations(self) -> set[str]:
         """The parameters that say where something lies; they are not part of what it is."""
-        return {name for name, parameter in self.parameters.items() if parameter.type is Path}
+        return {name for name, parameter in self.parameters.items() if parameter.is_path}
 
     def defaults(self) -> dict[str, Any]:
         """Return the default of every parameter that has one."""
         return {k: p.default for k, p in self.parameters.items() if p.default is not REQUIRED}
 
+    def build(self, named: Mapping[str, Any], *given: Any, **more: Any) -> Any:  # noqa: ANN401 - what the class is
+        """Return what is made of {"name": …, options}, checked, and what the caller gives; raises as `check`."""
+        options = {name: value for name, value in named.items() if name not in ("name", "fingerprint")}
+        return self.load()(*given, **more, **self.check(options))
+
     def load(self) -> Callable[..., Any]:
         """Import the module and return the class or function."""
-        return getattr(import_module(self.module), self.attribute)
+        return getattr(import_module(self.source.module), self.attribute)
 
 
 def entries(kind: str, plugins: tuple[str, ...] = ()) -> dict[str, Entry]:
     """Return every entry of `kind` by name; plugin modules add methods. Raises UserError for a name given twice."""
     found = dict(_own(kind))
     for plugin in plugins if kind == "method" else ():
-        entry = _plugin(plugin)
-        if entry.name in found:
-            raise UserError(
-                f"plugin {plugin!r} brings method {entry.name!r}, which exists already; rename its file"
-            )
-        found[entry.name] = entry
+        for entry in _plugin(plugin):
+            if entry.name in found:
+                raise UserError(
+                    f"plugin {plugin!r} brings method {entry.name!r}, which exists already; rename its class"
+                )
+            found[entry.name] = entry
     return found
 
 
@@ -121,162 +121,104 @@ def entry(kind: str, name: str, plugins: tuple[str, ...] = ()) -> Entry:
 
 @cache
 def _own(kind: str) -> dict[str, Entry]:
-    if kind == "method":
-        files = sorted((HOME / "methods").glob("[a-z]*.py"))
-        return {f.stem: _method(f, f"sweeper.models.methods.{f.stem}") for f in files}
     if kind == "dataset":
-        found = (_dataset(f) for f in sorted((HOME / "data" / "sources").glob("[a-z]*.py")))
-        return {e.name: e for e in found if e}
-    source = HOME / {"fusion": "fusions", "encoder": "encoders"}[kind] / "all.py"
-    tree = ast.parse(source.read_text())
-    module = f"sweeper.models.{source.parent.name}.all"
-    if kind == "fusion":
-        nodes = [n for n in tree.body if isinstance(n, ast.ClassDef) and _derives(n, "Fusion")]
-        return {n.name.lower(): _from_class(kind, n.name.lower(), n, module, source) for n in nodes}
-    nodes = [n for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
-    return {n.name: _from_function(kind, n.name, n, module, source) for n in nodes}
+        return {e.name: e for source in _modules("data.sources") if (e := _dataset(source))}
+    folder, *base = BASES[kind]
+    # what stands beside the base is there to derive from
+    named = (source for source in _modules(folder) if source.module != base[0])
+    found = (entry for source in named for entry in _classes(kind, source, *base))
+    return {entry.name: entry for entry in found}
 
 
-def _plugin(module: str) -> Entry:
-    try:
-        found = find_spec(module)
-    except ModuleNotFoundError:
-        found = None
-    if not found or not found.origin or Path(found.origin).suffix != ".py":
+def _modules(folder: str) -> Iterator[Source]:
+    for path in sorted(sources.HOME.joinpath(*folder.split(".")).glob("[a-z]*.py")):
+        source = source_of(f"{OWN}.{folder}.{path.stem}")
+        if source:
+            yield source
+
+
+def _plugin(module: str) -> list[Entry]:
+    source = source_of(module, module.split(".")[0])
+    if source is None:
         raise UserError(
             f"plugin {module!r} cannot be imported; give a module on PYTHONPATH, like my_package.my_method"
         )
-    try:
-        return _method(Path(found.origin), module)
-    except SyntaxError as error:
+    _, *base = BASES["method"]
+    found = list(_classes("method", source, *base))
+    if not found:
         raise UserError(
-            f"plugin {module!r} is not valid Python: {error.msg} in line {error.lineno}"
-        ) from None
-
-
-def _method(path: Path, module: str) -> Entry:
-    tree = ast.parse(path.read_text())
-    nodes = [n for n in tree.body if isinstance(n, ast.ClassDef) and _derives(n, "Method")]
-    if len(nodes) != 1:
-        raise UserError(
-            f"{path.name} defines {len(nodes)} subclasses of Method; a method's file defines exactly one"
+            f"plugin {module!r} defines no subclass of Method; define one, or leave the plugin out"
         )
-    return _from_class("method", path.stem, nodes[0], module, path)
-
-
-def _dataset(path: Path) -> Entry | None:
-    tree = ast.parse(path.read_text())
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "load":
-            entry = _from_function(
-                "dataset", path.stem, node, f"sweeper.models.data.sources.{path.stem}", path
-            )
-            doc = ast.get_docstring(tree) or entry.doc
-            return Entry(
-                entry.kind, entry.name, entry.module, "load", path, entry.parameters, doc, entry.facts
-            )
-    return None
-
-
-def _derives(node: ast.ClassDef, base: str) -> bool:
-    return any(ast.unparse(b).split(".")[-1] == base for b in node.bases)
-
-
-def _from_class(kind: str, name: str, node: ast.ClassDef, module: str, path: Path) -> Entry:
-    init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-    facts = {}
-    for item in node.body:
-        target = item.targets[0] if isinstance(item, ast.Assign) else getattr(item, "target", None)
-        if isinstance(target, ast.Name) and isinstance(item.value, ast.Constant | ast.Tuple):
-            facts[target.id] = ast.literal_eval(item.value)
-    parameters = _parameters(init) if init else {}
-    return Entry(kind, name, module, node.name, path, parameters, ast.get_docstring(node) or "", facts)
-
-
-def _from_function(kind: str, name: str, node: ast.FunctionDef, module: str, path: Path) -> Entry:
-    return Entry(kind, name, module, node.name, path, _parameters(node), ast.get_docstring(node) or "", {})
-
-
-def _parameters(node: ast.FunctionDef) -> dict[str, Parameter]:
-    found = {}
-    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-        if argument.arg in GIVEN_BY_CALLER:
-            continue
-        kind = eval(ast.unparse(argument.annotation), {"Literal": Literal, "Path": Path})  # our own source
-        found[argument.arg] = Parameter(kind, REQUIRED if default is None else ast.literal_eval(default))
     return found
 
 
-def _admit(value: Any, kind: Any) -> tuple[bool, Any]:  # noqa: ANN401 - any YAML value against any annotation
-    origin = get_origin(kind)
-    if origin is Literal:
-        return any(value == a and type(value) is type(a) for a in get_args(kind)), value
-    if origin in (Union, types.UnionType):
-        for option in get_args(kind):
-            ok, cast = _admit(value, option)
-            if ok:
-                return True, cast
-        return False, value
-    if kind is type(None):
-        return value is None, value
-    if origin in (tuple, list):
-        inner = get_args(kind)[0]
-        if not isinstance(value, list | tuple):
-            return False, value
-        parts = [_admit(v, inner) for v in value]
-        return all(ok for ok, _ in parts), [cast for _, cast in parts]
-    if origin is dict:
-        if not isinstance(value, dict):
-            return False, value
-        parts = {k: _admit(v, get_args(kind)[1]) for k, v in value.items()}
-        return all(ok for ok, _ in parts.values()), {k: cast for k, (_, cast) in parts.items()}
-    if kind is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number, float(value) if number else value
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool), value
-    return isinstance(value, str if kind is Path else kind), value
+def _classes(kind: str, source: Source, module: str, base: str) -> Iterator[Entry]:
+    """Yield the entries that a module's public subclasses of a base are."""
+    for own in source.classes():
+        if own.is_a(module, base) and not own.name.startswith("_"):
+            name, lineage = re.sub(r"(?<!^)(?=[A-Z])", "_", own.name).lower(), own.lineage()
+            declared = next(c for c in lineage if (c.source.module, c.name) == (module, base)).attributes()
+            parameters, given = _signature(kind, lineage)
+            doc = ast.get_docstring(own.node) or ""
+            yield Entry(kind, name, source, own.name, parameters, given, doc, _facts(lineage, declared))
 
 
-def describe(kind: Any) -> str:  # noqa: ANN401 - any annotation
-    """Return a type annotation in words a user can act on."""
-    origin = get_origin(kind)
-    if origin is Literal:
-        return " | ".join(str(a) for a in get_args(kind))
-    if origin in (Union, types.UnionType):
-        return " | ".join(describe(a) for a in get_args(kind))
-    if kind is type(None):
-        return "null"
-    if origin in (tuple, list):
-        return f"a list of {describe(get_args(kind)[0])}"
-    if origin is dict:
-        return f"a mapping to {describe(get_args(kind)[1])}"
-    return {float: "a number", int: "a whole number", bool: "true | false", str: "text", Path: "a path"}.get(
-        kind, str(kind)
-    )
+def _dataset(source: Source) -> Entry | None:
+    node = source.definitions.get("load")
+    if not isinstance(node, ast.FunctionDef):
+        return None
+    parameters, given = _arguments("dataset", source, node)
+    name, doc = source.module.split(".")[-1], ast.get_docstring(source.tree) or ""
+    return Entry("dataset", name, source, "load", parameters, given, doc, {})
 
 
-def code_digest(used: Iterable[Entry]) -> str:
-    """Return a hash of the code that can change a run's result.
+def _facts(lineage: list[Class], declared: Collection[str]) -> dict[str, Any]:
+    """Return the class attributes that the base declares or whose value is plain data, those of nearer classes first.
 
-    That is all of models/ but the methods and datasets that the run does not use. Syntax trees without
-    docstrings are hashed, so comments, layout and documentation change no key.
+    Raises UserError for one that the base declares where only running the module can tell its value.
     """
-    used = list(used)
-    optional = {e.path for kind in ("method", "dataset") for e in _own(kind).values()}
-    paths = {p for p in HOME.rglob("*.py") if p not in optional} | {e.path for e in used}
-    digest = hashlib.sha256()
-    for path in sorted(paths, key=lambda p: (p.parent.name, p.name)):
-        digest.update(f"{path.parent.name}/{path.name}:{_file_digest(path)}".encode())
-    return digest.hexdigest()[:16]
+    facts: dict[str, Any] = {}
+    for own in reversed(lineage):
+        for name, node in own.attributes().items():
+            if name in declared:
+                facts[name] = own.source.value(node)
+            elif isinstance(node, ast.Constant | ast.Tuple):
+                with suppress(ValueError):
+                    facts[name] = ast.literal_eval(node)
+    return facts
 
 
-@cache
-def _file_digest(path: Path) -> str:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node, clean=False
-        ):
-            node.body[0] = ast.Pass()
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+def _signature(kind: str, lineage: list[Class]) -> tuple[dict[str, Parameter], frozenset[str]]:
+    """Return the hyper-parameters and the given arguments of a class's constructor, inherited ones included."""
+    parameters: dict[str, Parameter] = {}
+    given: frozenset[str] = frozenset()
+    for own in lineage:
+        init = own.constructor()
+        if init is None:
+            continue
+        inherited, more = _arguments(kind, own.source, init)
+        parameters, given = (
+            {**parameters, **{k: p for k, p in inherited.items() if k not in parameters}},
+            given | more,
+        )
+        if init.args.kwarg is None:  # what a base would take is not passed on
+            break
+    return parameters, given
+
+
+def _arguments(
+    kind: str, source: Source, node: ast.FunctionDef
+) -> tuple[dict[str, Parameter], frozenset[str]]:
+    """Return the keyword-only arguments: those that a study sets, as parameters, and the names of the others."""
+    found, given = {}, set()
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if argument.arg in GIVEN.get(kind, ()):
+            given.add(argument.arg)
+        elif argument.annotation is None:
+            raise UserError(
+                f"module {source.module!r}: argument {argument.arg!r} of {node.name} has no type; annotate it"
+            )
+        else:
+            own = source.value(argument.annotation)
+            found[argument.arg] = Parameter(own, REQUIRED if default is None else source.value(default))
+    return found, frozenset(given)

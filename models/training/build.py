@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
+from torch import nn
 
-from sweeper.models.encoders.all import DEFAULTS, DENSE, TAKES
-from sweeper.models.errors import UserError, choose
+from sweeper.models.data.augment.base import Augmenter
+from sweeper.models.encoders.base import Encoder, Projected
+from sweeper.models.errors import UserError
+from sweeper.models.fusions.base import Fusion
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.schema.entries import Entry, entries, entry
+from sweeper.models.schema.entries import Entry, entry
+from sweeper.models.schema.fit import Named, check_fusion, check_method, chosen_encoders
 from sweeper.models.streams import stream_seed
-from sweeper.models.tasks.all import task_of
-from sweeper.models.values import INPUT_KINDS, DataSpec
-
-Named = Mapping[str, Any]
+from sweeper.models.tasks.base import Task
+from sweeper.models.values import DataSpec
 
 
 @contextmanager
@@ -40,48 +41,63 @@ def build_method(
 
     `encoders` {modality or kind of input: {"name": …, options}}, of which a modality's own name counts first; a
     modality without an encoder gets the default of its kind. `fusion` and `method` are {"name": …, options}, `fusion`
-    None for methods that do not fuse. Raises UserError for unknown names or options, a task or a number of modalities
-    the method does not support, and where segmentation does not meet with maps.
+    None for methods that do not fuse. Encoders of other widths than the widest get a learned projection where the
+    method needs one width. Raises UserError for unknown names or options, a task or a number of modalities that the
+    method does not support, and parts that do not fit together.
     """
     chosen = entry("method", method["name"], plugins)
-    cls = chosen.load()
     chosen.check_modalities(spec.modalities, spec.name)
     chosen.check_task(spec.task, spec.name)
-    for name in encoders:
-        choose("modality", name, {*spec.modalities, *INPUT_KINDS}, f"encoders (dataset {spec.name!r})")
-    parts = {}
-    for modality, shape in spec.modalities.items():
-        default = DENSE[0] if spec.task == "segmentation" else DEFAULTS[shape.kind]
-        named = encoders.get(modality) or encoders.get(shape.kind) or {"name": default}
-        encoder = entry("encoder", named["name"])
-        _check_dense(
-            encoder, spec, {name: name in DENSE for name, kinds in TAKES.items() if shape.kind in kinds}
-        )
-        with seeded(seed, "init", "encoder", modality):
-            parts[modality] = encoder.load()(shape, **encoder.check(_options(named)))
-    task = task_of(spec)
-    head = None
-    if fusion is not None:
-        wanted = entry("fusion", fusion["name"])
-        _check_dense(wanted, spec, {e.name: e.facts.get("dense", False) for e in entries("fusion").values()})
-        dims = {m: e.dim for m, e in parts.items()}
-        with seeded(seed, "init", "fusion"):
-            head = wanted.load()(dims, task.n_outputs, *task.size, **wanted.check(_options(fusion)))
+    wanted = entry("fusion", fusion["name"]) if fusion else None
+    if wanted:
+        check_fusion(wanted, spec.task, spec.name)
+        check_method(chosen, wanted)
+    reads = wanted.facts["reads"] if wanted else "pooled"
+    named = chosen_encoders(spec.modalities, encoders, reads, spec.name)
+    parts = {m: _encoder(m, named[m], spec, seed) for m in spec.modalities}
+    if chosen.facts["equal_widths"]:
+        parts = _aligned(parts, seed)
+    task: Task = entry("task", spec.task).load()(spec)
+    head = _fusion(wanted, fusion or {}, parts, task, seed) if wanted else None
     with seeded(seed, "init", "method"):
-        return cls(Net(parts, head), task, **chosen.check(_options(method)))
+        return chosen.build(method, Net(spec, parts, head), task)
 
 
-def _check_dense(part: Entry, spec: DataSpec, dense: Mapping[str, bool]) -> None:
-    """Raise UserError unless `part`, by what `dense` says of each name, works on maps just where the task does."""
-    wanted = spec.task == "segmentation"
-    if dense.get(part.name, wanted) != wanted:
-        words = ("vectors", "maps")
-        fit = ", ".join(name for name, maps in dense.items() if maps == wanted)
+def _encoder(modality: str, named: Named, spec: DataSpec, seed: int) -> Encoder:
+    if hasattr(nn.ModuleDict(), modality):
         raise UserError(
-            f"{part.kind} {part.name!r} works on {words[not wanted]}, but dataset {spec.name!r} poses {spec.task},"
-            f" which needs {words[wanted]}; admissible: {fit}"
+            f"dataset {spec.name!r}: modality {modality!r} is called like an attribute that torch's modules have;"
+            " give it another name"
         )
+    chosen = entry("encoder", named["name"])
+    with seeded(seed, "init", "encoder", modality):
+        return chosen.build(named, spec.modalities[modality])
 
 
-def _options(named: Named) -> dict[str, Any]:
-    return {k: v for k, v in named.items() if k != "name"}
+def _aligned(parts: Mapping[str, Encoder], seed: int) -> dict[str, Encoder]:
+    """Return the encoders, those narrower than the widest with a learned projection to its width."""
+    width = max(encoder.dim for encoder in parts.values())
+    found: dict[str, Encoder] = {}
+    for m, encoder in parts.items():
+        with seeded(seed, "init", "projection", m):
+            found[m] = encoder if encoder.dim == width else Projected(encoder, width)
+    return found
+
+
+def _fusion(wanted: Entry, named: Named, parts: Mapping[str, Encoder], task: Task, seed: int) -> Fusion:
+    stages = {m: encoder.stages for m, encoder in parts.items()}
+    if wanted.facts["reads"] == "stages" and len({len(own) for own in stages.values()}) > 1:
+        counts = ", ".join(f"{m} {len(own)}" for m, own in stages.items())
+        raise UserError(f"fusion {wanted.name!r} needs encoders of equally many stages; found: {counts}")
+    given = {k: v for k, v in {"size": task.size, "stages": stages}.items() if k in wanted.given}
+    dims = {m: encoder.dim for m, encoder in parts.items()}
+    with seeded(seed, "init", "fusion"):
+        return wanted.build(named, dims, task.n_outputs, **given)
+
+
+def augmenter(chosen: Mapping[str, Sequence[Named]], spec: DataSpec, seed: int) -> Augmenter:
+    """Return what augments the batches of a run; raises UserError for unknown names or options."""
+    steps = {
+        m: [entry("augmentation", named["name"]).build(named) for named in own] for m, own in chosen.items()
+    }
+    return Augmenter(steps, spec.rows, seed)

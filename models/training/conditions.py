@@ -11,7 +11,7 @@ from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.feed import Feed
 from sweeper.models.data.noise.conditions import parse
 from sweeper.models.method import Method
-from sweeper.models.tasks.all import Task
+from sweeper.models.tasks.base import Task
 from sweeper.models.training.evaluation import Evaluation, all_scores, evaluate
 
 Columns = dict[str, np.ndarray]

@@ -13,7 +13,8 @@ from sweeper.models import parallel
 from sweeper.models.data.feed import Feed
 from sweeper.models.maths import metrics, reliability
 from sweeper.models.method import Method
-from sweeper.models.tasks.all import Classification, Task
+from sweeper.models.tasks.base import Task
+from sweeper.models.tasks.classification import Classification
 
 OUTPUTS_AT_ONCE = 2**24
 
@@ -22,9 +23,9 @@ OUTPUTS_AT_ONCE = 2**24
 class Evaluation:
     """Predictions on a split in file order: fused (N, C), unimodal {m: (N, C)}, features {m: (N, D)}, target, index.
 
-    Predictions and target are what the task keeps of them; maps of features are averaged over positions. `extra`
-    holds whatever a method says of each row, such as its weight of a modality, (N, …) by name; `present`
-    {m: (N,) bool} which rows have the modality, for those that a row lacks.
+    Predictions and target are what the task keeps of them, features are pooled. `loss` is the mean over rows, `losses`
+    {m: (N,)} are those of each modality alone. `extra` holds whatever a method says of each row, such as its weight
+    of a modality, (N, …) by name; `present` {m: (N,) bool} which rows have the modality, for those that a row lacks.
     """
 
     predicted: np.ndarray
@@ -34,36 +35,37 @@ class Evaluation:
     target: np.ndarray
     index: np.ndarray
     loss: float
+    losses: dict[str, np.ndarray] = field(default_factory=dict)
     present: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def evaluate(method: Method, feed: Feed, batch_size: int = 512) -> Evaluation:
     """Run the method in evaluation mode over every row of the split, each row on exactly one rank."""
-    training, task = method.training, method.task
+    modes, task = {module: module.training for module in method.modules()}, method.task
     method.eval()
     batch_size = max(1, min(batch_size, OUTPUTS_AT_ONCE // (task.n_outputs * prod(task.size))))
     columns: dict[str, list[Tensor]] = {}
     own = torch.arange(len(feed), device=feed.device).tensor_split(parallel.world())[parallel.rank()]
     with torch.no_grad():
         # a rank without rows still runs one empty batch, so that every rank knows every column
-        for positions in own.split(batch_size) if len(own) else [own]:
-            batch = feed.batch(positions)
+        for batch in feed.stream(own.split(batch_size) if len(own) else [own]):
             output = method(batch)
             predicted = method.predict(output)
-            row = {"index": batch.index, "loss": task.loss_of_predictions(predicted, batch.target)}
+            row = {"index": batch.index, "loss": task.losses_of_predictions(predicted, batch.target)}
             row["predicted"], row["target"] = task.kept(predicted, batch.target)
             for m, logits in output.unimodal.items():
-                row[f"unimodal/{m}"], _ = task.kept(task.predict(logits), batch.target)
-            row |= {
-                f"features/{m}": z.flatten(2).mean(-1) if z.dim() > 2 else z
-                for m, z in output.features.items()
-            }
+                alone = task.predict(logits)
+                row[f"unimodal/{m}"], _ = task.kept(alone, batch.target)
+                row[f"losses/{m}"] = task.losses_of_predictions(alone, batch.target)
+            row |= {f"features/{m}": z for m, z in output.pooled.items()}
             row |= {f"extra/{name}": value for name, value in output.extra.items()}
             row |= {f"present/{m}": there.byte() for m, there in batch.present.items()}
             for name, value in row.items():
                 columns.setdefault(name, []).append(value)
-        whole = {name: parallel.gather(torch.cat(parts)).cpu().numpy() for name, parts in columns.items()}
-    method.train(training)
+        every = parallel.gathered({name: torch.cat(parts) for name, parts in columns.items()})
+        whole = {name: value.cpu().numpy() for name, value in every.items()}
+    for module, training in modes.items():
+        module.training = training
 
     def part(prefix: str) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
@@ -76,15 +78,17 @@ def evaluate(method: Method, feed: Feed, batch_size: int = 512) -> Evaluation:
         whole["target"],
         whole["index"],
         float(whole["loss"].mean()),
+        part("losses/"),
         {m: there.astype(bool) for m, there in part("present/").items()},
     )
 
 
 def quick_scores(task: Task, found: Evaluation) -> dict[str, float]:
-    """Return what every epoch reports: loss, the headline metric fused and per modality, gap, modality distance."""
-    name = task.headline
-    own = {m: task.quick(*rows) for m, rows in _alone(found).items()}
+    """Return what every epoch reports: loss and headline metric, fused and per modality, gap, modality distance."""
+    name, alone = task.headline, _alone(found)
+    own = {m: task.quick(found.unimodal[m][rows], found.target[rows]) for m, rows in alone.items()}
     scores = {"loss": found.loss, name: task.quick(found.predicted, found.target)}
+    scores |= {f"loss/{m}": float(found.losses[m][rows].mean()) for m, rows in alone.items()}
     scores |= {f"{name}/{m}": value for m, value in own.items()}
     if len(own) > 1:
         scores["gap"] = metrics.gap(own)
@@ -100,17 +104,18 @@ def all_scores(task: Task, found: Evaluation) -> dict[str, float]:
     """
     scores = quick_scores(task, found) | _scores_of(task, found.predicted, found.target)
     for m, rows in _alone(found).items():
-        scores |= {f"{name}/{m}": value for name, value in _scores_of(task, *rows).items()}
+        own = _scores_of(task, found.unimodal[m][rows], found.target[rows])
+        scores |= {f"{name}/{m}": value for name, value in own.items()}
     weights = {m: found.extra[f"weight/{m}"] for m in found.unimodal if f"weight/{m}" in found.extra}
     scores |= {f"weight/{m}": float(weight.mean()) for m, weight in weights.items()}
     return scores | (_reliability(found, weights) if isinstance(task, Classification) else {})
 
 
-def _alone(found: Evaluation) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return {m: (its own prediction, target)} of the rows that have m, nothing for one that none has."""
+def _alone(found: Evaluation) -> dict[str, np.ndarray]:
+    """Return {m: (N,) bool}, the rows that have m, without a modality that none has."""
     every = np.ones(len(found.target), bool)
     rows = {m: found.present.get(m, every) for m in found.unimodal}
-    return {m: (p[rows[m]], found.target[rows[m]]) for m, p in found.unimodal.items() if rows[m].any()}
+    return {m: own for m, own in rows.items() if own.any()}
 
 
 def _scores_of(task: Task, predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
-from math import inf
-from typing import Literal, get_type_hints
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, get_type_hints
 
-from sweeper.models.errors import UserError
-from sweeper.models.schema.entries import REQUIRED, Parameter
+from sweeper.models.schema.parameters import REQUIRED, Parameter
+from sweeper.models.schema.ranges import Count, NonNegative, Positive, Share, ShareBelow1
 
-LEAST = {"epochs": 1, "batch_size": 1, "lr": 0.0, "weight_decay": 0.0, "momentum": 0.0, "clip": 0.0}
+OF_ENCODER = "lr."  # the beginning of the name of a modality's own learning rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,30 +17,50 @@ class Settings:
     """How long and how a run trains; defaults follow the audio-visual papers (SGD, momentum 0.9, decay 1e-4).
 
     `schedule`: constant, cosine to zero, step (×0.1 after 70 % of the epochs), plateau (×0.1 after 5 epochs
-    without a lower training loss). `clip` bounds the gradient's norm. `precision` bf16 is autocast, no scaler.
+    without a lower training loss); `warmup` is the number of epochs in which the rate first rises from 0.
+    `lr.<modality>` is the learning rate of that modality's encoder, `lr` that of all else; `layer_decay` multiplies
+    the rate of an encoder's layer for each that lies above it. `decay` weights leaves biases and norms out of weight
+    decay. `clip` bounds the gradient's norm, `clip_value` each of its entries. `accumulate` parts of a batch go
+    through the net one after another, for one step. `keep` is the epoch whose weights count, the best on validation
+    or the last; null: as the method says. `precision` bf16 is autocast, no scaler.
     """
 
-    epochs: int = 30
-    batch_size: int = 64
-    lr: float = 0.01
-    weight_decay: float = 1e-4
-    momentum: float = 0.9
+    epochs: Count = 30
+    batch_size: Count = 64
+    lr: NonNegative = 0.01
+    weight_decay: NonNegative = 1e-4
+    momentum: ShareBelow1 = 0.9
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
-    clip: float | None = None
+    warmup: NonNegative = 0.0
+    layer_decay: Share = 1.0
+    decay: Literal["all", "weights"] = "all"
+    clip: NonNegative | None = None
+    clip_value: Positive | None = None
+    accumulate: Count = 1
+    keep: Literal["best", "last"] | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+    encoder_lr: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value < inf:
-                raise UserError(f"train.{name} is {value}; admissible: numbers from {least}")
+        for name, parameter in parameters().items():
+            parameter.admit(getattr(self, name), f"train.{name}")
+        for m, rate in self.encoder_lr.items():
+            Parameter(NonNegative, None).admit(rate, f"train.{OF_ENCODER}{m}")
 
 
-def parameters() -> dict[str, Parameter]:
-    """Return the settings as a schema, like a method's signature."""
-    hints = get_type_hints(Settings)
-    return {
+def parameters(modalities: Iterable[str] = ()) -> dict[str, Parameter]:
+    """Return the settings as a schema, like a method's signature; with those of modalities, none of which is set."""
+    hints = get_type_hints(Settings, include_extras=True)
+    own = {
         f.name: Parameter(hints[f.name], REQUIRED if f.default is MISSING else f.default)
         for f in fields(Settings)
+        if f.name != "encoder_lr"
     }
+    return own | {f"{OF_ENCODER}{m}": Parameter(NonNegative, None) for m in modalities}
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Return the settings that a run's `train` values are."""
+    rates = {name.removeprefix(OF_ENCODER): v for name, v in values.items() if name.startswith(OF_ENCODER)}
+    return Settings(**{k: v for k, v in values.items() if not k.startswith(OF_ENCODER)}, encoder_lr=rates)

@@ -1,40 +1,36 @@
-"""The ledger: an append-only file of JSON lines, the truth that tables and MLflow are views of.
-
-Kinds of line: `study` (what one plans), `run` (a finished, pruned, diverged or failed run), `proposed` (a configuration
-of an arm), `shared` (a run that counts for a configuration, carried out as another's), `selected` (an arm's
-configuration, frozen on validation, with the keys of its final runs).
-"""
+"""The ledger: an append-only file of JSON lines, the truth that tables and MLflow are views of."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TypeVar
 
+from filelock import FileLock, Timeout
+
+from sweeper.ledger.records import Record, RunRecord, typed
 from sweeper.models.errors import UserError
 
-Record = Mapping[str, Any]
-FIELDS = {"study": ("study", "arms"), "run": ("key", "status")}  # without which a record says nothing
+Kind = TypeVar("Kind", bound=Record)
 
 
-def runs_of(records: Iterable[Record]) -> dict[str, Record]:
+def runs_of(records: Iterable[Record]) -> dict[str, RunRecord]:
     """Return {key: record} of the runs: the latest, but what was done stays done where a repetition failed."""
-    found: dict[str, Record] = {}
+    found: dict[str, RunRecord] = {}
     for record in records:
-        if record["kind"] == "run":
+        if isinstance(record, RunRecord):
             enter(found, record)
     return found
 
 
-def enter(runs: dict[str, Record], record: Record) -> None:
+def enter(runs: dict[str, RunRecord], record: RunRecord) -> None:
     """Let a run's record take the place of an earlier one, unless that was done and this is not."""
-    earlier = runs.get(record["key"])
-    if record["status"] == "done" or earlier is None or earlier["status"] != "done":
-        runs[record["key"]] = record
+    earlier = runs.get(record.key)
+    if record.done or earlier is None or not earlier.done:
+        runs[record.key] = record
 
 
 class Ledger:
@@ -42,31 +38,28 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] | None = None
+        self._lock = FileLock(path.with_suffix(".lock"))
         self._read()
 
     def _read(self) -> None:
         self.records: list[Record] = []
         self.corrupt: list[int] = []
-        self.runs: dict[str, Record] = {}
+        self.runs: dict[str, RunRecord] = {}
         self._latest: dict[tuple[Any, ...], Record] = {}
         content = self.path.read_bytes() if self.path.exists() else b""
         for number, line in enumerate(content.split(b"\n"), start=1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
-                for name in FIELDS.get(record["kind"], ()):
-                    record[name]
-                self._index(record)
+                self._index(typed(json.loads(line)))
             except (ValueError, KeyError, TypeError, AttributeError):
                 self.corrupt.append(number)
 
     def _index(self, record: Record) -> None:
-        if record["kind"] == "run":
+        if isinstance(record, RunRecord):
             enter(self.runs, record)
         else:
-            self._latest[_subject(record)] = record
+            self._latest[record.subject] = record
         self.records.append(record)
 
     def warn(self) -> None:
@@ -76,7 +69,7 @@ class Ledger:
 
     def append(self, record: Record) -> None:
         """Add one record, on disk before this returns."""
-        line = json.dumps(record, separators=(",", ":")) + "\n"
+        line = json.dumps(record.raw(), separators=(",", ":")) + "\n"
         with self.path.open("ab") as file:
             if file.tell() and not self._ends_with_newline():
                 file.write(b"\n")
@@ -87,49 +80,38 @@ class Ledger:
 
     def note(self, record: Record) -> None:
         """Add a record that is no run, unless the latest on its subject says the same, whatever the code's state."""
-        latest = self._latest.get(_subject(record))
-        if latest is None or {**latest, "git": ""} != {**record, "git": ""}:
+        latest = self._latest.get(record.subject)
+        if latest is None or {**latest.raw(), "git": ""} != {**record.raw(), "git": ""}:
             self.append(record)
 
-    def of(self, kind: str) -> Iterable[Record]:
+    def of(self, kind: type[Kind]) -> Iterable[Kind]:
         """Yield the records of one kind, in order."""
-        return (r for r in self.records if r["kind"] == kind)
+        return (record for record in self.records if isinstance(record, kind))
 
     def lock(self) -> None:
         """Hold the ledger for this process; raise UserError if another one does. The system releases it at exit.
 
         What another process appended before it let go is read.
         """
-        lock = self.path.with_suffix(".lock").open("a+")
+        holder = self.path.with_suffix(".holder")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            with lock:
-                lock.seek(0)
-                holder = lock.read().strip() or "?"
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            number = holder.read_text() if holder.exists() else "?"
             raise UserError(
-                f"storage {str(self.path.parent)!r} is in use by process {holder};"
+                f"storage {str(self.path.parent)!r} is in use by process {number};"
                 " wait for it or use another --storage"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock = lock
+        holder.write_text(str(os.getpid()))
         self._read()
 
     def unlock(self) -> None:
         """Release the ledger."""
-        if self._lock:
-            self._lock.close()
-            self._lock = None
+        if self._lock.is_locked:
+            self.path.with_suffix(".holder").unlink(missing_ok=True)
+            self._lock.release()
 
     def _ends_with_newline(self) -> bool:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
-
-
-def _subject(record: Record) -> tuple[Any, ...]:
-    """Return what a record that is no run is about."""
-    of_arm = record["kind"] in ("proposed", "shared")
-    return record["kind"], *map(record.get, ("arm", "configuration", "seed") if of_arm else ("study", "arm"))

@@ -1,93 +1,209 @@
-"""What a study writes down: its announcement, proposals, orders of runs and their records, and where they came from."""
+"""What the ledger holds, typed: every kind of record, from and to a line of JSON."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Self
 
-from sweeper import ROOT
-from sweeper.ledger.file import Ledger
-from sweeper.ledger.storage import Storage
-from sweeper.study.arms import Arm, Run
-from sweeper.study.schema import Study
+from sweeper.study.schema import Final, Layout, Search, Select
+
+Raw = Mapping[str, Any]
 
 
-def announcement(study: Study, unfolded: list[Arm], origin: Mapping[str, str]) -> dict[str, Any]:
-    """Return the ledger's record of what a study plans: its arms, seeds, rule, layout."""
-    return {
-        "kind": "study",
-        "study": study.study,
-        "arms": [
-            {"key": arm.key, "axes": arm.axes, "code": arm.code, "size": arm.size(study.search)}
-            for arm in unfolded
-        ],
-        "search": study.search.model_dump(),
-        "final": study.final.model_dump(),
-        "select": study.select.model_dump(),
-        "conditions": study.conditions,
-        "layout": study.report.model_dump(),
-        "git": origin["git"],
-    }
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Base of all records; JSON objects of its `KIND`, whose keys are its fields."""
+
+    KIND: ClassVar[str]
+
+    @classmethod
+    def of(cls, raw: Raw) -> Self:
+        """Return the record that a JSON object is, without keys it does not know; raise TypeError or ValueError."""
+        return cls(**{f.name: raw[f.name] for f in fields(cls) if f.name in raw})
+
+    def raw(self) -> dict[str, Any]:
+        """Return the record as plain data."""
+        return {"kind": self.KIND, **{f.name: getattr(self, f.name) for f in fields(self)}}
+
+    @property
+    def subject(self) -> tuple[Any, ...]:
+        """What the record is about: of two on one subject the later counts."""
+        raise NotImplementedError
 
 
-def proposals(ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
-    """Return {arm: {configuration: parameters}} as proposed so far."""
-    found: dict[str, dict[int, dict[str, Any]]] = {}
-    for record in ledger.of("proposed"):
-        found.setdefault(record["arm"], {})[record["configuration"]] = record["parameters"]
-    return found
+@dataclass(frozen=True, kw_only=True)
+class ArmPlan:
+    """An arm that a study announced: its key, its place in tables, the code its runs use, its configurations."""
+
+    key: str
+    axes: dict[str, str]
+    code: str = ""
+    size: int = 0
 
 
-def as_order(study: Study, run: Run, storage: Storage, data_root: Path | None) -> dict[str, Any]:
-    """Return a run's picklable order: all that a worker needs, and all that `repro` needs to do it again."""
-    return {
-        "payload": run.payload,
-        "key": run.key,
-        "folder": storage.run(run.key),
-        "data_root": data_root,
-        "cache": storage.cache,
-        "limits": run.limits,
-        "plugins": tuple(study.plugins),
-        "checkpoints": study.checkpoints,
-        "trunk": storage.trunk(run.trunk) if run.trunk else None,
-        **study.resources.model_dump(),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Announced(Record):
+    """What a study plans: its arms, seeds, rules and layout; `unfit` are the arms left out, with the reason."""
+
+    KIND = "study"
+    study: str
+    arms: tuple[ArmPlan, ...]
+    search: Search
+    final: Final
+    select: Select
+    layout: Layout
+    conditions: tuple[str, ...] = ("clean",)
+    checkpoints: str = "best"
+    reuse: str = "code"
+    unfit: tuple[dict[str, Any], ...] = ()
+    git: str = ""
+
+    @classmethod
+    def of(cls, raw: Raw) -> Self:
+        """Return the announcement, its parts typed as well."""
+        parts = {"search": Search, "final": Final, "select": Select, "layout": Layout}
+        typed = {n: part.model_validate(raw[n], extra="ignore") for n, part in parts.items() if n in raw}
+        arms = tuple(
+            ArmPlan(**{f.name: arm[f.name] for f in fields(ArmPlan) if f.name in arm}) for arm in raw["arms"]
+        )
+        lists = {name: tuple(raw[name]) for name in ("conditions", "unfit") if name in raw}
+        return super().of({**raw, **typed, **lists, "arms": arms})
+
+    def raw(self) -> dict[str, Any]:
+        """Return the announcement as plain data."""
+        parts = {name: getattr(self, name).model_dump() for name in ("search", "final", "select", "layout")}
+        arms = [{f.name: getattr(arm, f.name) for f in fields(arm)} for arm in self.arms]
+        return {**super().raw(), **parts, "arms": arms}
+
+    @property
+    def subject(self) -> tuple[Any, ...]:
+        """The study."""
+        return self.KIND, self.study
 
 
-def as_record(study: Study, run: Run, result: Mapping[str, Any], origin: Mapping[str, str]) -> dict[str, Any]:
-    """Return the ledger's record of a run."""
-    return {
-        "kind": "run",
-        "key": run.key,
-        "study": study.study,
-        "arm": run.arm.key,
-        "axes": run.arm.axes,
-        "configuration": run.configuration,
-        "parameters": run.parameters,
-        "stage": run.stage,
-        "seed": run.seed,
-        **result,
-        **origin,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Proposed(Record):
+    """A configuration of an arm."""
+
+    KIND = "proposed"
+    arm: str
+    configuration: int
+    parameters: dict[str, Any]
+
+    @property
+    def subject(self) -> tuple[Any, ...]:
+        """The configuration."""
+        return self.KIND, self.arm, self.configuration
 
 
-@cache
-def provenance() -> dict[str, str]:
-    """Return the state of the code and the versions of the libraries that can change a number."""
-    names = ("torch", "numpy", "ray", "optuna", "mlflow")
-    return {"git": git_state(), "versions": " ".join(f"{name}-{version(name)}" for name in names)}
+@dataclass(frozen=True, kw_only=True)
+class Shared(Record):
+    """A run that counts for a configuration, carried out as another's."""
+
+    KIND = "shared"
+    arm: str
+    configuration: int
+    stage: str
+    seed: int
+    key: str
+
+    @property
+    def subject(self) -> tuple[Any, ...]:
+        """The configuration's seed."""
+        return self.KIND, self.arm, self.configuration, self.seed
 
 
-def git_state() -> str:
-    """Return the commit of this project, with + if files differ from it, or `unknown` outside a repository."""
-    if not (ROOT / ".git").exists():
-        return "unknown"
-    try:
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
+@dataclass(frozen=True, kw_only=True)
+class Selected(Record):
+    """An arm's configuration, frozen on validation by a rule, and the keys of its final runs by seed."""
+
+    KIND = "selected"
+    study: str
+    arm: str
+    axes: dict[str, str]
+    configuration: int
+    parameters: dict[str, Any]
+    rule: str
+    runs: dict[int, str]
+
+    @classmethod
+    def of(cls, raw: Raw) -> Self:
+        """Return the record; JSON has no numbers for keys."""
+        return super().of({**raw, "runs": {int(seed): key for seed, key in raw["runs"].items()}})
+
+    @property
+    def subject(self) -> tuple[Any, ...]:
+        """The arm in its study."""
+        return self.KIND, self.study, self.arm
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(Record):
+    """A run that was carried out: what it was, what it found, what it cost, where it came from.
+
+    `status` is done, pruned, diverged, failed or preempted; `metrics` {split: {metric: value}}; `curve` holds the
+    selection metric after every epoch; `kept` says why the weights are those of `best_epoch`. `work` is what was done
+    whatever the code, `code` the digest of that.
+    """
+
+    KIND = "run"
+    key: str
+    status: str
+    study: str = ""
+    arm: str = ""
+    axes: dict[str, str] = field(default_factory=dict)
+    configuration: int = 0
+    parameters: dict[str, Any] = field(default_factory=dict)
+    stage: str = "search"
+    seed: int = 0
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    curve: list[float] = field(default_factory=list)
+    epochs: int = 0
+    best_epoch: int = -1
+    kept: str = "best"
+    error: dict[str, str] | None = None
+    trace: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+    bytes: int = 0
+    memory_mb: float = 0.0
+    host: str = ""
+    work: str = ""
+    code: str = ""
+    git: str = ""
+    versions: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str) or not isinstance(self.status, str):
+            raise TypeError("a run needs a key and a status")
+
+    @property
+    def subject(self) -> tuple[Any, ...]:
+        """The run."""
+        return self.KIND, self.key
+
+    @property
+    def done(self) -> bool:
+        """Whether it ran to its end."""
+        return self.status == "done"
+
+    @property
+    def failure(self) -> str:
+        """What went wrong, empty if nothing did."""
+        return "{class}: {message}".format(**self.error) if self.error else ""
+
+    @property
+    def validation(self) -> dict[str, float]:
+        """Its metrics on validation."""
+        return self.metrics.get("validation", {})
+
+
+KINDS: dict[str, type[Record]] = {
+    kind.KIND: kind for kind in (Announced, Proposed, Shared, Selected, RunRecord)
+}
+
+
+def typed(raw: Raw) -> Record:
+    """Return the record that a JSON object is; raises KeyError, TypeError or ValueError if it is none."""
+    return KINDS[raw["kind"]].of(raw)

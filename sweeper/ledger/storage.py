@@ -2,7 +2,7 @@
 
 ledger.jsonl            the truth
 runs/<key>/             run.json, result.json, curve.json, predictions*.npz, best.pt of one run
-trunks/<hash>.pt        trained weights that runs share which differ only in what is fitted after training
+trainings/<hash>.pt     trained weights that runs share which differ only in what is fitted after training
 studies/<name>/         study.yaml, tables and figures of one study
 mlflow.db, mlartifacts/ the embedded tracking store
 cache/                  features computed once from raw data
@@ -40,9 +40,9 @@ class Storage:
         """The folder of one run."""
         return self.root / "runs" / key
 
-    def trunk(self, name: str) -> Path:
+    def training(self, name: str) -> Path:
         """The checkpoint of a training that several runs share."""
-        return self.root / "trunks" / f"{name}.pt"
+        return self.root / "trainings" / f"{name}.pt"
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables and figures."""

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.ledger.file import runs_of
-from sweeper.planning.racing import runs_planned
+from sweeper.ledger.history import History, announcements
+from sweeper.ledger.records import Record, RunRecord
+from sweeper.planning.racing import RULES
 from sweeper.study import space
-from sweeper.study.arms import Arm, Run, short_names
+from sweeper.study.arms import Arm, short_names
+from sweeper.study.runs import Run
 from sweeper.study.schema import Study
+from sweeper.study.unfold import Unfit
 
-Record = Mapping[str, Any]
 SHOWN = 5
 
 
@@ -34,34 +36,42 @@ class ArmPlan:
 def plan(
     study: Study,
     arms: Sequence[Arm],
-    runs: Mapping[str, Record],
+    runs: Mapping[str, RunRecord],
     proposed: Mapping[str, Mapping[int, Mapping[str, Any]]],
 ) -> list[ArmPlan]:
     """Return the plan of every arm, given the ledger's runs by key and proposals by arm."""
-    found = []
+    search, found = study.search, []
     for arm in arms:
         known = {0: arm.defaults(), **proposed.get(arm.key, {})}
-        search = study.search
         size = arm.size(search)
-        stages = [("search", search.seeds)] * (size > 1) + [("final", study.final.seeds)]
-        runs_of = {
-            (run := Run(arm, k, dict(values), stage, seed)).key: run
-            for k, values in known.items()
-            if k < size
-            for stage, seeds in stages
-            for seed in seeds
-        }
-        own = [
-            r
-            for key, run in runs_of.items()
-            if (r := runs.get(key)) and r["status"] in ("done", "pruned", "diverged") and run.covered(r)
-        ]
-        planned = runs_planned(search.racing, size, len(search.seeds), len(study.final.seeds))
-        found.append(ArmPlan(arm, known, size, planned, len(own), _mean(own, "seconds"), _mean(own, "bytes")))
+        own = _finished(study, arm, {k: values for k, values in known.items() if k < size}, runs)
+        planned = RULES[search.racing].runs_planned(size, len(search.seeds), len(study.final.seeds))
+        seconds = [record.seconds for record in own]
+        sizes = [float(record.bytes) for record in own]
+        found.append(ArmPlan(arm, known, size, planned, len(own), _mean(seconds), _mean(sizes)))
     return found
 
 
-def describe(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
+def _finished(
+    study: Study, arm: Arm, known: Mapping[int, Mapping[str, Any]], runs: Mapping[str, RunRecord]
+) -> list[RunRecord]:
+    """Return the records of an arm's runs that need not be done again."""
+    seeds = [("final", seed) for seed in study.final.seeds]
+    seeds += [("search", seed) for seed in study.search.seeds if arm.size(study.search) > 1]
+    wanted = {
+        (run := Run(arm, k, dict(values), stage, seed)).key: run
+        for k, values in known.items()
+        for stage, seed in seeds
+    }
+    return [
+        record
+        for key, run in wanted.items()
+        if (record := runs.get(key)) and record.status in ("done", "pruned", "diverged")
+        if not record.done or run.covered(record.metrics)
+    ]
+
+
+def describe(study: Study, plans: Sequence[ArmPlan], unfit: Sequence[Unfit] = ()) -> Iterator[str]:
     """Yield the lines that `sweeper plan` prints."""
     total, done = sum(p.planned for p in plans), sum(p.done for p in plans)
     search = study.search
@@ -77,19 +87,19 @@ def describe(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
         rest = p.size - min(len(p.known), SHOWN)
         if rest > 0:
             yield f"  and {rest} more from: {', '.join(_domain(*item) for item in p.arm.space.items())}"
+    for arm in unfit:
+        yield f"left out: {'/'.join(arm.axes.values())}: {arm.reason}"
     yield from _estimate(study, plans)
 
 
 def progress(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
     """Yield one line per study: arms selected, its runs by status."""
-    studies = {r["study"]: r for r in records if r["kind"] == "study"}
-    for name in names or studies:
-        arms = {arm["key"] for arm in studies[name]["arms"]}
-        selected = {r["arm"] for r in records if r["kind"] == "selected" and r["study"] == name} & arms
-        last = runs_of(r for r in records if r.get("arm") in arms)
-        counts = Counter(f"{r['stage']} {r['status']}" for r in last.values())
+    for name in names or announcements(records):
+        history = History.of(name, records)
+        own = [run for run in history.runs.values() if run.arm in history.names]
+        counts = Counter(f"{run.stage} {run.status}" for run in own)
         found = ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "no runs yet"
-        yield f"{name}: {len(selected)} of {len(arms)} arms selected; {found}"
+        yield f"{name}: {len(history.selected)} of {len(history.names)} arms selected; {found}"
 
 
 def _estimate(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
@@ -110,8 +120,7 @@ def _estimate(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
     )
 
 
-def _mean(records: Sequence[Record], name: str) -> float | None:
-    values = [r[name] for r in records if name in r]
+def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 

@@ -1,4 +1,4 @@
-"""Proposals: Optuna through ask and tell, the same whatever the timing and however often the driver restarts.
+"""Proposals: a sampler per class, the same whatever the timing and however often the driver restarts.
 
 Configuration k is a function of (seed, k), of the configurations before it and of the results told so far; nothing
 else is remembered, so the ledger is enough to go on from. Configuration 0 is the published default.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeper.study import space
@@ -25,58 +26,47 @@ def guided_from(ahead: int) -> int:
     return STARTUP + ahead - 1
 
 
-class Proposals:
+class Sampler(ABC):
     """The configurations of one arm: `ask` for number k or `recall` it, k in order; `tell` its result."""
 
     def __init__(
-        self,
-        domains: Space,
-        fixed: Values,
-        defaults: Values,
-        *,
-        sampler: str,
-        direction: str,
-        seed: int,
+        self, domains: Space, fixed: Values, defaults: Values, *, direction: str = "max", seed: int = 0
     ) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space, self.fixed, self.seed = dict(space.ordered(domains)), fixed, seed
-        self.sampler = sampler
-        self.points = space.points(domains, fixed, defaults, seed) if sampler == "grid" else [defaults]
-        self.study = optuna.create_study(direction={"max": "maximize", "min": "minimize"}[direction])
-        self.trials: list[optuna.Trial] = []
+        self.space, self.fixed, self.defaults = dict(space.ordered(domains)), fixed, defaults
+        self.direction, self.seed = direction, seed
 
     def ask(self, k: int) -> Values:
         """Return configuration k."""
-        if k < len(self.points):
-            return self.recall(k, self.points[k])
-        return self.recall(k, self._sobol(k) if self.sampler == "qmc" else self._optuna(k))
-
-    def recall(self, k: int, values: Values) -> Values:
-        """Enter configuration k as the ledger or the defaults give it; Optuna sees what lies within the space."""
-        import optuna
-
-        seen = {name: v for name, v in values.items() if name in self.space and self.space[name].holds(v)}
-        self.study.sampler = optuna.samplers.RandomSampler()  # draws nothing: all values are given
-        self.study.enqueue_trial(seen)
-        trial = self.study.ask()
-        for name in seen:
-            _suggest(trial, name, self.space[name])
-        self.trials.append(trial)
+        values = self.proposed(k) if k else self.defaults
+        self.recall(k, values)
         return values
 
-    def tell(self, k: int, value: float | None, state: State, step: int = 1) -> None:
+    @abstractmethod
+    def proposed(self, k: int) -> Values:
+        """Return configuration k, from 1."""
+
+    def recall(self, k: int, values: Values) -> None:  # noqa: B027 - most need no memory
+        """Enter configuration k as the ledger or the sampler itself gives it."""
+
+    def tell(self, k: int, value: float | None, state: State, step: int = 1) -> None:  # noqa: B027
         """Tell the result of configuration k; a pruned one has the value that it had after `step` epochs."""
-        import optuna
 
-        if state == "pruned":
-            self.trials[k].report(value, step)
-        found = value if state == "complete" else None
-        self.study.tell(self.trials[k], found, state=optuna.trial.TrialState[state.upper()])
 
-    def _sobol(self, k: int) -> Values:
-        """Return point k - 1 of a scrambled Sobol sequence on the full space; conditions are applied to it."""
+class Grid(Sampler):
+    """Every point of the grid, the defaults first and the others shuffled."""
+
+    def proposed(self, k: int) -> Values:
+        """Return point k."""
+        if not hasattr(self, "points"):
+            self.points = space.points(self.space, self.fixed, self.defaults, self.seed)
+        return self.points[k]
+
+
+class Qmc(Sampler):
+    """A scrambled Sobol sequence on the full space, to which conditions are applied."""
+
+    def proposed(self, k: int) -> Values:
+        """Return point k - 1 of the sequence."""
         from scipy.stats import qmc
 
         sequence = qmc.Sobol(len(self.space), scramble=True, rng=self.seed)
@@ -86,10 +76,30 @@ class Proposals:
         values = {name: d.at(share) for (name, d), share in zip(self.space.items(), shares, strict=True)}
         return space.restrict({**self.fixed, **values}, self.space)
 
-    def _optuna(self, k: int) -> Values:
+
+class _Optuna(Sampler):
+    """One of Optuna's samplers, through ask and tell."""
+
+    def __init__(
+        self, domains: Space, fixed: Values, defaults: Values, *, direction: str = "max", seed: int = 0
+    ) -> None:
         import optuna
 
-        self.study.sampler = _sampler(self.sampler, self.seed, k)
+        super().__init__(domains, fixed, defaults, direction=direction, seed=seed)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.study = optuna.create_study(direction={"max": "maximize", "min": "minimize"}[direction])
+        self.trials: list[optuna.Trial] = []
+
+    @abstractmethod
+    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return Optuna's sampler."""
+
+    def proposed(self, k: int) -> Values:
+        """Return what the sampler draws for configuration k."""
+        import optuna
+
+        own = int.from_bytes(hashlib.sha256(f"{self.seed}/{k}".encode()).digest()[:4], "big")
+        self.study.sampler = self.sampler(own)
         draft, values = self.study.ask(), dict(self.fixed)
         for name, domain in self.space.items():
             if domain.active(values):
@@ -98,18 +108,53 @@ class Proposals:
         self.study.tell(draft, state=optuna.trial.TrialState.FAIL)
         return values
 
+    def recall(self, k: int, values: Values) -> None:
+        """Enter configuration k; Optuna sees what lies within the space."""
+        import optuna
 
-def _sampler(kind: str, seed: int, k: int) -> optuna.samplers.BaseSampler:
-    import optuna
+        seen = {name: v for name, v in values.items() if name in self.space and self.space[name].holds(v)}
+        self.study.sampler = optuna.samplers.RandomSampler()  # draws nothing: all values are given
+        self.study.enqueue_trial(seen)
+        trial = self.study.ask()
+        for name in seen:
+            _suggest(trial, name, self.space[name])
+        self.trials.append(trial)
 
-    own = int.from_bytes(hashlib.sha256(f"{seed}/{k}".encode()).digest()[:4], "big")
-    if kind == "random":
-        return optuna.samplers.RandomSampler(seed=own)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group: conditional spaces
-        return optuna.samplers.TPESampler(
-            seed=own, n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True
-        )
+    def tell(self, k: int, value: float | None, state: State, step: int = 1) -> None:
+        """Tell Optuna the result of configuration k."""
+        import optuna
+
+        if state == "pruned":
+            self.trials[k].report(value, step)
+        found = value if state == "complete" else None
+        self.study.tell(self.trials[k], found, state=optuna.trial.TrialState[state.upper()])
+
+
+class Random(_Optuna):
+    """Independent draws."""
+
+    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return Optuna's random sampler."""
+        import optuna
+
+        return optuna.samplers.RandomSampler(seed=seed)
+
+
+class Tpe(_Optuna):
+    """The tree-structured Parzen estimator, after STARTUP results; conditional spaces in groups."""
+
+    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return Optuna's TPE sampler."""
+        import optuna
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group
+            return optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True
+            )
+
+
+SAMPLERS: dict[str, type[Sampler]] = {"tpe": Tpe, "random": Random, "grid": Grid, "qmc": Qmc}
 
 
 def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401 - a value of the domain

@@ -6,64 +6,47 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sweeper.bridge import direction, parse_condition
-from sweeper.ledger.file import runs_of
-from sweeper.reports import plots as figures
-from sweeper.reports.report import Report, searched
+from sweeper.ledger.history import History
+from sweeper.ledger.records import RunRecord
+from sweeper.reports import plots
+from sweeper.reports.report import Report
 from sweeper.study.arms import short_names
 
-Record = Mapping[str, Any]
 Curves = list[tuple[str, dict[int, list[float]]]]
 COMMON = ("epoch", "loss/", "validation/")  # what every run logs; the rest is a method's own
 
 
-def draw(
-    study: str, found: Report, records: Sequence[Record], run_folder: Callable[[str], Path], folder: Path
-) -> list[Path]:
+def draw(history: History, found: Report, run_folder: Callable[[str], Path], folder: Path) -> list[Path]:
     """Draw the figures of a study into `folder` and return the files; curves are those of the final runs."""
-    plan = next(r for r in reversed(records) if r["kind"] == "study" and r["study"] == study)
-    metric = plan["select"]["metric"]
-    names = short_names([arm["axes"] for arm in plan["arms"]])
-    arms = dict(zip([arm["key"] for arm in plan["arms"]], names, strict=True))
-    runs = runs_of(records)
-    chosen = {r["arm"]: r for r in records if r["kind"] == "selected" and r["study"] == study}
-    final = {
-        name: {
-            int(s): runs[k]
-            for s, k in chosen[arm]["runs"].items()
-            if k in runs and runs[k]["status"] == "done"
-        }
-        for arm, name in arms.items()
-        if arm in chosen
-    }
+    metric = history.plan.select.metric
+    final = {name: history.final(arm) for arm, name in history.names.items() if arm in history.selected}
     folder.mkdir(parents=True, exist_ok=True)
-    made = figures.bars(found.table(partial=True), folder / "table")
-    curves = [(name, {s: list(r["curve"]) for s, r in own.items()}) for name, own in final.items() if own]
+    made = plots.bars(found.table(partial=True), folder / "table")
+    curves = [(name, {s: list(r.curve) for s, r in own.items()}) for name, own in final.items() if own]
     if curves:
-        made += figures.curves(curves, folder / "validation", ylabel=f"validation {metric}")
-    search = _search(arms, searched(plan, records), metric)
+        made += plots.curves(curves, folder / "validation", ylabel=f"validation {metric}")
+    search = _search(history)
     if search:
-        made += figures.best_so_far(
-            search, folder / "search", direction=direction(metric), ylabel=f"validation {metric}"
-        )
+        label = f"validation {metric}"
+        made += plots.best_so_far(search, folder / "search", direction=direction(metric), ylabel=label)
     for kind, levels, quantities in _noise(found):
         for name, series in quantities.items():
             path = folder / f"{name} by {kind}".replace("/", "-")
-            made += figures.curves(series, path, ylabel=f"test {name}", xlabel=f"level of {kind}", at=levels)
+            made += plots.curves(series, path, ylabel=f"test {name}", xlabel=f"level of {kind}", at=levels)
     for name, logged in _logged(final, run_folder).items():
-        made += figures.curves(logged, folder / name.replace("/", "-"), ylabel=name)
+        made += plots.curves(logged, folder / name.replace("/", "-"), ylabel=name)
     return made
 
 
-def _search(
-    arms: Mapping[str, str], runs: Mapping[str, Sequence[Record]], metric: str
-) -> list[tuple[str, list[tuple[float, float | None]]]]:
-    def value(run: Record) -> float | None:
-        return run["metrics"]["validation"][metric] if run["status"] == "done" else None
-
-    found = {name: [(n, value(run)) for n, run in enumerate(runs[arm], 1)] for arm, name in arms.items()}
+def _search(history: History) -> list[tuple[str, list[tuple[float, float | None]]]]:
+    """Return what each arm's search runs found, by their number."""
+    metric = history.plan.select.metric
+    found = {
+        history.names[arm]: [(n, r.validation[metric] if r.done else None) for n, r in enumerate(runs, 1)]
+        for arm, runs in history.searched.items()
+    }
     return [(name, values) for name, values in found.items() if values]
 
 
@@ -75,39 +58,43 @@ def _noise(found: Report) -> list[tuple[str, list[float], dict[str, Curves]]]:
         if condition.level:
             kind = replace(condition, level=0.0).label.replace("-0", "", 1)
             kinds.setdefault(kind, {})[condition.level] = label
-    arms = [
-        r.axes | {"condition": ""} for r in found.results if r.axes["condition"] == next(iter(conditions))
-    ]
-    results = {(r.axes["condition"], tuple((r.axes | {"condition": ""}).items())): r for r in found.results}
     drawn = []
     for kind, levels in kinds.items():
         order = sorted(levels.items() | ({(0.0, "clean")} if "clean" in conditions else set()))
-        if len(order) < 3:
-            continue
-        quantities: dict[str, Curves] = {metric: [] for metric in found.metrics}
-        for name, arm in zip(short_names(arms), arms, strict=True):
-            own = [results[label, tuple(arm.items())].values for _, label in order]
-            for metric, series in quantities.items():
-                seeds = {
-                    seed: [values[seed][metric] for values in own]
-                    for seed in own[0]
-                    if all(metric in values.get(seed, {}) for values in own)
-                }
-                if seeds:
-                    series.append((name, seeds))
-        drawn.append((kind, [level for level, _ in order], {m: s for m, s in quantities.items() if s}))
+        if len(order) >= 3:
+            series = _over(found, [label for _, label in order])
+            drawn.append((kind, [level for level, _ in order], series))
     return drawn
 
 
+def _over(found: Report, labels: Sequence[str]) -> dict[str, Curves]:
+    """Return {metric: curves over the conditions} of the seeds that have the metric under all of them."""
+    arms = [r.axes for r in found.results if r.axes["condition"] == labels[0]]
+    results = {tuple(r.axes.items()): r.values for r in found.results}
+    series: dict[str, Curves] = {metric: [] for metric in found.metrics}
+    names = short_names([{**axes, "condition": ""} for axes in arms])
+    for name, axes in zip(names, arms, strict=True):
+        own = [results[tuple({**axes, "condition": label}.items())] for label in labels]
+        for metric, curves in series.items():
+            seeds = {
+                seed: [values[seed][metric] for values in own]
+                for seed in own[0]
+                if all(metric in values.get(seed, {}) for values in own)
+            }
+            if seeds:
+                curves.append((name, seeds))
+    return {metric: curves for metric, curves in series.items() if curves}
+
+
 def _logged(
-    final: Mapping[str, Mapping[int, Record]], run_folder: Callable[[str], Path]
+    final: Mapping[str, Mapping[int, RunRecord]], run_folder: Callable[[str], Path]
 ) -> dict[str, Curves]:
     """Return {quantity: curves} of what methods logged in final runs beside losses and validation metrics."""
     found: dict[str, Curves] = {}
     for label, own in final.items():
         quantities: dict[str, dict[int, list[float]]] = {}
         for seed, record in own.items():
-            path = run_folder(record["key"]) / "curve.json"
+            path = run_folder(record.key) / "curve.json"
             for entry in json.loads(path.read_text()) if path.exists() else []:
                 for name, value in entry.items():
                     if not name.startswith(COMMON):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sweeper.reports.tables import Cell, Table
+    from sweeper.reports.cells import Cell
+    from sweeper.reports.tables import Table
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 STYLES = ("-", "--", ":", "-.")

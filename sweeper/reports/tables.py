@@ -11,64 +11,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import product
 
 from sweeper.models.errors import UserError, choose
-from sweeper.reports.statistics import mean_std, paired_p
+from sweeper.reports.cells import ALPHA, LEAST_SEEDS, NOTHING, Cell, Result, varying
+from sweeper.reports.legend import about, how_ranked, how_to_read
+from sweeper.reports.statistics import paired_p
 
-NOTHING = "—"
 PROBLEM = ("dataset", "condition", "metric")  # cells that differ in one of these are never compared
-ALPHA = 0.05
 
 Labels = tuple[str, ...]
 Key = tuple[Labels, Labels]  # (row, column)
-
-
-@dataclass(frozen=True)
-class Result:
-    """One arm under one condition, told apart by `axes` {axis: label}; its `note` goes to the caption.
-
-    Of the report seeds `planned`, `values` {seed: {metric: value}} are finished and `failed` {seed: reason}.
-    """
-
-    axes: dict[str, str]
-    planned: tuple[int, ...]
-    values: dict[int, dict[str, float]]
-    failed: dict[int, str]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one result: `shown` says whether it may show a mean, `text` what it says without marks.
-
-    `rank` is 1 (best), 2 (second) or 0 (others); `tied` means not significantly different from the best.
-    """
-
-    metric: str
-    axes: dict[str, str]
-    planned: tuple[int, ...] = ()
-    values: dict[int, float] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-    note: str = ""
-    shown: bool = False
-    text: str = NOTHING
-    rank: int = 0
-    tied: bool = False
-
-    @property
-    def status(self) -> str:
-        """One of complete, failed, incomplete, missing; only complete cells are ranked."""
-        if self.planned and len(self.values) == len(self.planned):
-            return "complete"
-        return "failed" if self.failed else "incomplete" if self.values else "missing"
-
-    @cached_property
-    def summary(self) -> tuple[float, float | None, int]:
-        """Mean, std (ddof 1, None for one seed) and n of the finished seeds, in the metric's own unit."""
-        return mean_std(self.values.values())
 
 
 @dataclass(frozen=True)
@@ -124,23 +78,16 @@ def pivot(
     cells = {key: placed[key] for key in product(down, across) if key in placed}
 
     along = 0 if "method" in columns or set(rows) <= set(PROBLEM) else 1
-    groups: dict[tuple, list[Key]] = {}
-    for key, cell in cells.items():
-        groups.setdefault((key[along], *map(cell.axes.get, PROBLEM)), []).append(key)
-    for keys in groups.values():
+    groups = _compared(cells, along)
+    for keys in groups:
         cells |= _ranked({key: cells[key] for key in keys}, directions.get(cells[keys[0]].metric))
-
     sizes = {len(cell.planned) for cell in cells.values() if cell.status == "complete"}
-    for metric in metrics:
-        own = {key: cell for key, cell in cells.items() if cell.metric == metric}
-        scale = 100 if metric in percent else 1
-        digits = _digits([cell.summary for cell in own.values() if cell.shown], scale)
-        cells |= {key: replace(c, text=_text(c, scale, digits, len(sizes) > 1)) for key, c in own.items()}
+    cells |= _written(cells, metrics, percent, len(sizes) > 1)
 
     caption = [
-        *_about(results, (*rows, *columns), metrics),
-        *_legend(cells.values(), sizes, [metric for metric in metrics if metric in percent], partial),
-        *_ranking(cells.values(), ("row", "column")[along], metrics, directions),
+        *about(results, (*rows, *columns), metrics),
+        *how_to_read(cells.values(), sizes, [metric for metric in metrics if metric in percent], partial),
+        *how_ranked(cells.values(), ("row", "column")[along], metrics, directions),
     ]
     if len(cells) < len(down) * len(across) or any(cell.status == "missing" for cell in cells.values()):
         caption.append(f"{NOTHING}: nothing planned, run or measured.")
@@ -150,7 +97,7 @@ def pivot(
         rows=down,
         columns=across,
         cells=cells,
-        groups=tuple(map(tuple, groups.values())),
+        groups=groups,
         caption=tuple(caption),
         percent=frozenset(percent),
     )
@@ -192,7 +139,7 @@ def _placed(cells: list[Cell], rows: Sequence[str], columns: Sequence[str]) -> d
     if crowded:
         (row, column), found = next(iter(crowded.items()))
         place = ", ".join(map(" ".join, zip((*rows, *columns), row + column, strict=True)))
-        apart = sorted({axis for many in crowded.values() for axis in _varying(many)})
+        apart = sorted({axis for many in crowded.values() for axis in varying(many)})
         advice = f"add {' and '.join(map(repr, apart))} to rows or columns" if apart else "one is admissible"
         raise UserError(f"{len(found)} results share the cell {place}; {advice}")
     return {key: found[0] for key, found in places.items()}
@@ -207,11 +154,25 @@ def _measured(results: Sequence[Result]) -> dict[str | None, set[str]]:
     return found
 
 
-def _varying(found: Sequence[Result | Cell]) -> dict[str, list[str]]:
-    """Return the sorted labels of every axis that is not the same over all."""
-    axes = dict.fromkeys(axis for one in found for axis in one.axes)
-    labels = {axis: sorted({one.axes.get(axis, "") for one in found}) for axis in axes}
-    return {axis: names for axis, names in labels.items() if len(names) > 1}
+def _compared(cells: Mapping[Key, Cell], along: int) -> tuple[tuple[Key, ...], ...]:
+    """Return the keys that are compared: of one row (`along` 0) or column (1), dataset, condition and metric."""
+    groups: dict[tuple, list[Key]] = {}
+    for key, cell in cells.items():
+        groups.setdefault((key[along], *map(cell.axes.get, PROBLEM)), []).append(key)
+    return tuple(map(tuple, groups.values()))
+
+
+def _written(
+    cells: Mapping[Key, Cell], metrics: Sequence[str], percent: Collection[str], with_n: bool
+) -> dict[Key, Cell]:
+    """Return the cells with their texts, those of a metric with the same number of decimals."""
+    found = {}
+    for metric in metrics:
+        own = {key: cell for key, cell in cells.items() if cell.metric == metric}
+        scale = 100 if metric in percent else 1
+        digits = _digits([cell.summary for cell in own.values() if cell.shown], scale)
+        found |= {key: replace(c, text=_text(c, scale, digits, with_n)) for key, c in own.items()}
+    return found
 
 
 def _ordered(
@@ -240,8 +201,8 @@ def _ranked(cells: dict[Key, Cell], direction: str | None) -> dict[Key, Cell]:
     def marked(cell: Cell) -> Cell:
         if any(cell is one for one in best):
             return replace(cell, rank=1)
-        tests = [paired_p(cell.values, one.values) for one in best]
-        tied = any(p is not None and p >= ALPHA for p in tests)
+        common = [one for one in best if len(cell.values.keys() & one.values.keys()) >= LEAST_SEEDS]
+        tied = any(paired_p(cell.values, one.values) >= ALPHA for one in common)
         return replace(cell, rank=2 if _equal(cell, rest[0]) else 0, tied=tied)
 
     return {key: marked(cell) for key, cell in complete.items()}
@@ -279,56 +240,3 @@ def _text(cell: Cell, scale: float, digits: int, with_n: bool) -> str:
     if cell.status == "complete":
         return f"{value} (n={n})" if with_n else value
     return f"{value} ({counted}, {broken}: {reasons})" if cell.failed else f"{value} ({counted})"
-
-
-def _about(results: Sequence[Result], axes: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    """Return sentences about the axes that the table does not show and the notes of the results."""
-    varying = _varying(results)
-    fixed = [f"{axis} {label}" for axis, label in results[0].axes.items() if axis not in {*axes, *varying}]
-    if "metric" not in axes:
-        fixed.append(f"metric {metrics[0]}")
-    lines = [f"Fixed: {', '.join(fixed)}."] if fixed else []
-    for axis in sorted(varying.keys() - set(axes)):
-        lines.append(f"Differs between cells: {axis} ({', '.join(varying[axis])}).")
-    notes: dict[str, set[str]] = {}
-    for result in results:
-        arm = " / ".join(result.axes.get(axis, "") for axis in sorted(varying) if axis != "condition")
-        notes.setdefault(result.note, set()).add(arm)
-    return lines + [
-        ": ".join(filter(None, [", ".join(sorted(notes[note])), note])) for note in sorted(notes) if note
-    ]
-
-
-def _legend(cells: Collection[Cell], sizes: set[int], percent: list[str], partial: bool) -> list[str]:
-    """Return sentences that say how to read the cells."""
-    lines = []
-    if sizes == {1}:
-        lines.append("One report seed per cell (n = 1), so there is no std.")
-    elif sizes or partial:
-        lines.append(
-            f"Mean ± std (ddof 1) over {f'n = {min(sizes)}' if len(sizes) == 1 else 'n'} report seeds."
-        )
-    if percent:
-        lines.append(f"In %: {', '.join(percent)}.")
-    if any(cell.status in ("incomplete", "failed") for cell in cells):
-        what = "a mean over the finished seeds only" if partial else "no mean"
-        lines.append(f"Cells with n=finished/planned or failed/planned are incomplete: {what}, no rank.")
-    return lines
-
-
-def _ranking(
-    cells: Collection[Cell], along: str, metrics: Sequence[str], directions: Mapping[str, str | None]
-) -> list[str]:
-    """Return sentences that explain bold, underlined and tied cells, if there are any."""
-    if not any(cell.rank for cell in cells):
-        return []
-    arrows = {"max": "↑", "min": "↓"}
-    better = ", ".join(
-        f"{metric} {arrows[directions[metric]]}" for metric in metrics if directions.get(metric)
-    )
-    place = f"complete cells of a {along} with equal dataset, condition and metric"
-    lines = [f"Bold: best, underlined: second, among the {place} ({better})."]
-    if any(cell.rank and len(cell.planned) > 1 for cell in cells):
-        test = f"two-sided paired t-test over at least 2 common seeds, p ≥ {ALPHA}, uncorrected"
-        lines.append(f"†: not significantly different from the best ({test}).")
-    return lines

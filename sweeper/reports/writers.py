@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from sweeper.models.errors import choose
-from sweeper.reports.tables import NOTHING, Cell, Labels, Table
+from sweeper.reports.cells import NOTHING, Cell
+from sweeper.reports.tables import Labels, Table
 
 _SIGNS = {"±": "pm", "†": "dagger", "≥": "ge", "≤": "le", "×": "times", "↑": "uparrow", "↓": "downarrow"}
 _TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}

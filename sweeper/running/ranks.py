@@ -14,6 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
 from sweeper import bridge
+from sweeper.running.orders import execute_here
 
 SCRATCH = "train"  # in the run's folder, which all nodes see, while Ray Train is at work
 
@@ -64,7 +65,7 @@ def release(order: Mapping[str, Any]) -> None:
 def _rank(order: dict[str, Any]) -> None:
     if train.get_context().get_world_rank() == 0:
         _reserved(order).write_text(get_current_placement_group().id.hex())
-    result = bridge.execute(**bridge.arguments(order), device=str(get_device()))
+    result = execute_here(order, str(get_device()))
     if result["status"] == "failed":
         raise RankFailed(json.dumps(result))
 

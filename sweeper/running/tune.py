@@ -1,4 +1,4 @@
-"""The executor: one Ray Tune `Tuner` for the whole study, warm actors, one run a trial. The one user of ray.tune."""
+"""One Ray Tune `Tuner` for a whole study: warm workers, one run a trial. The one user of ray.tune."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from sweeper import bridge
 from sweeper.running.cluster import slots
-from sweeper.study.arms import Run
+from sweeper.running.orders import execute_here
+from sweeper.study.runs import Run
 from sweeper.study.schema import Resources
 
 ATTEMPTS = 3
 UNLIMITED = 10**9
 
 
-class Session(Protocol):
-    """The study's side of the work: what is to be done, and what became of it."""
+class Work(Protocol):
+    """The study's side: what is to be done, and what became of it."""
+
+    interrupted: bool
 
     @property
     def finished(self) -> bool:
@@ -54,17 +56,17 @@ class Session(Protocol):
         """Be called now and then."""
 
 
-def carry_out(first: Run, session: Session, resources: Resources) -> None:
-    """Carry out `first` and what the session gives until it is finished.
+def carry_out(first: Run, work: Work, resources: Resources) -> None:
+    """Carry out `first` and what the work holds until it is finished.
 
     A worker that dies is replaced and its run tried again, ATTEMPTS times in all.
     """
     folder = tempfile.mkdtemp(prefix="sweeper-tune-")
-    searcher = _PlannerSearch(first, session)
+    searcher = _PlannerSearch(first, work)
     # on several workers Ray Train reserves what they use; the trial itself only waits, but must reserve something
     share = {"memory": 1} if resources.workers > 1 else {"cpu": resources.cpus, "gpu": resources.gpus}
     tuner = tune.Tuner(
-        tune.with_resources(_trial, share),
+        tune.with_resources(_Worker, share),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=_Coroner(searcher),
@@ -78,6 +80,7 @@ def carry_out(first: Run, session: Session, resources: Resources) -> None:
             storage_path=folder,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             stop=_Watch(searcher),
         ),
     )
@@ -96,20 +99,32 @@ def execute(order: Mapping[str, Any]) -> dict[str, Any]:
         from sweeper.running.ranks import execute_on_workers
 
         return execute_on_workers(order)
-    return bridge.execute(**bridge.arguments(order), device="cuda" if order["gpus"] else "cpu")
+    return execute_here(order)
 
 
-def _trial(order: dict[str, Any]) -> None:
-    """Carry out one run inside a warm actor."""
-    tune.report({"result": json.dumps(execute(order))})
+class _Worker(tune.Trainable):
+    """Carries out one run after another, all in one thread: in threads of their own each would keep memory."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the first order."""
+        self.order = config
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another order."""
+        self.order = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Carry out the order."""
+        return {"result": json.dumps(execute(self.order)), "done": True}
 
 
 class _PlannerSearch(Searcher):
     """Hands Tune the planner's next run and the planner each result."""
 
-    def __init__(self, first: Run, session: Session) -> None:
+    def __init__(self, first: Run, work: Work) -> None:
         super().__init__()
-        self.session = session
+        self.work = work
         self.running: dict[str, tuple[Run, dict[str, Any], float]] = {}
         self.attempts: dict[str, int] = {}
         self.reasons: dict[str, str] = {}
@@ -121,10 +136,10 @@ class _PlannerSearch(Searcher):
         if self.error:
             return Searcher.FINISHED
         try:
-            run = self.again.pop() if self.again else self.session.take()
+            run = self.again.pop() if self.again else self.work.take()
             if run is None:
-                return Searcher.FINISHED if self.session.finished else None
-            order = self.session.order(run)
+                return Searcher.FINISHED if self.work.finished else None
+            order = self.work.order(run)
             self.running[trial_id] = run, order, time.time()
             return order
         except Exception as error:  # Tune would log and go on; the driver must end with it
@@ -156,7 +171,7 @@ class _PlannerSearch(Searcher):
 
     def _settle(self, run: Run, result: dict[str, Any]) -> None:
         try:
-            self.session.settle(run, result)
+            self.work.settle(run, result)
         except Exception as failure:  # as in suggest
             self.error = failure
 
@@ -182,8 +197,8 @@ class _Watch(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Tune's loop went round once."""
-        self.searcher.session.idle()
-        if self.searcher.session.interrupted:  # and something between swallowed it
+        self.searcher.work.idle()
+        if self.searcher.work.interrupted:  # and something between swallowed it
             raise KeyboardInterrupt
         return self.searcher.error is not None
 

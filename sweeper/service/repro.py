@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sweeper import ROOT, bridge
+from sweeper.ledger.records import RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
+from sweeper.running.orders import execute_here
 
 TOLERANCE = 1e-6
 
 
-def find(runs: Mapping[str, Mapping[str, Any]], prefix: str) -> str:
+def find(runs: Mapping[str, RunRecord], prefix: str) -> str:
     """Return the key that begins with `prefix`; raise UserError if none or several do."""
     keys = [key for key in runs if key.startswith(prefix)]
     if len(keys) == 1:
@@ -28,57 +30,69 @@ def find(runs: Mapping[str, Mapping[str, Any]], prefix: str) -> str:
     raise UserError(f"no run begins with {prefix!r}; the ledger holds {len(runs)} runs{known}")
 
 
-def again(record: Mapping[str, Any], storage: Storage, data_root: Path | None) -> tuple[bool, list[str]]:
+def again(record: RunRecord, storage: Storage, data_root: Path | None) -> tuple[bool, list[str]]:
     """Carry out a recorded run once more in a temporary folder; return (whether it matches, sentences).
 
     Two results match if every metric is equal within 1e-6; equality to the bit is said. A run on several workers
     is repeated on as many, through Ray. Raises UserError if the run's order is not there any more.
     """
-    order = storage.order(record["key"])
+    order = storage.order(record.key)
     if order is None:
         raise UserError(
-            f"run {record['key']} has no run.json in {storage.run(record['key'])}; only its record is left"
+            f"run {record.key} has no run.json in {storage.run(record.key)}; only its record is left"
         )
-    order["data_root"] = data_root or (Path(order["data_root"]) if order["data_root"] else None)
-    order |= {"cache": Path(order["cache"]), "plugins": tuple(order["plugins"]), "trunk": None}
-    tested = [split.removeprefix("test/") for split in record.get("metrics", {}) if split.startswith("test/")]
+    order |= {"data_root": str(data_root) if data_root else order["data_root"], "training": None}
+    tested = [split.removeprefix("test/") for split in record.metrics if split.startswith("test/")]
     order["payload"]["conditions"] = tested  # which several studies may have asked for
-    name = f"{record['axes']['method']} #{record['configuration']}"
-    said = [f"run {record['key']}: {name}, {record['stage']} seed {record['seed']}", *_changes(order)]
+    name = f"{record.axes['method']} #{record.configuration}"
+    said = [f"run {record.key}: {name}, {record.stage} seed {record.seed}", *_changes(order)]
     # workers on other nodes write into this folder too
     place = storage.root if order["workers"] > 1 else None
     with tempfile.TemporaryDirectory(prefix="sweeper-repro-", dir=place) as folder:
-        result = _execute(order | {"folder": folder})
-    if result["status"] != record["status"]:
-        why = f" ({result['error']['class']}: {result['error']['message']})" if "error" in result else ""
-        return False, [*said, f"does not match: it was {record['status']}, now it is {result['status']}{why}"]
+        result = RunRecord.of({"key": record.key, **_execute(order | {"folder": folder})})
+    if result.status != record.status:
+        why = f" ({result.failure})" * bool(result.failure)
+        return False, [*said, f"does not match: it was {record.status}, now it is {result.status}{why}"]
     differences = {
-        f"{split} {name}": _distance(value, result["metrics"].get(split, {}).get(name, math.inf))
-        for split, scores in record.get("metrics", {}).items()
+        f"{split} {name}": _distance(value, result.metrics.get(split, {}).get(name, math.inf))
+        for split, scores in record.metrics.items()
         for name, value in scores.items()
     }
     worst = max(differences, key=lambda name: differences[name], default=None)
     if worst is None or differences[worst] == 0:
-        return True, [*said, f"matches to the bit: {len(differences)} metrics, status {record['status']}"]
+        return True, [*said, f"matches to the bit: {len(differences)} metrics, status {record.status}"]
     same = differences[worst] <= TOLERANCE
     verdict = "matches" if same else "does not match"
     return same, [*said, f"{verdict}: the largest difference is {differences[worst]:.3g} in {worst}"]
 
 
-def _changes(order: Mapping[str, Any]) -> list[str]:
-    """Return a sentence each if code or data are not those of the run."""
-    payload, said = order["payload"], []
-    method = bridge.entry("method", payload["method"]["name"], order["plugins"])
-    code = bridge.code_digest([method, bridge.entry("dataset", payload["dataset"]["name"])])
+def _changes(order: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence each if code or data are not those of the run."""
+    payload = order["payload"]
+    named = payload["dataset"]
+    code = bridge.code_digest(_parts(order))
     if code != payload["code"]:
-        said.append(f"the code has changed since (digest {payload['code']} then, {code} now)")
-    options = {k: v for k, v in payload["dataset"].items() if k not in ("name", "fingerprint")}
-    data = bridge.fingerprint(payload["dataset"]["name"], options, root=order["data_root"])
-    if data != payload["dataset"]["fingerprint"]:
-        said.append(
-            f"the data have changed since (fingerprint {payload['dataset']['fingerprint']} then, {data} now)"
-        )
-    return said
+        yield f"the code has changed since (digest {payload['code']} then, {code} now)"
+    root = Path(order["data_root"]) if order["data_root"] else None
+    data = bridge.fingerprint(named["name"], bridge.options_of(named), root=root)
+    if data != named["fingerprint"]:
+        yield f"the data have changed since (fingerprint {named['fingerprint']} then, {data} now)"
+
+
+def _parts(order: Mapping[str, Any]) -> Iterator[bridge.Entry]:
+    """Yield what a run names, whose code its digest is of."""
+    payload = order["payload"]
+    dataset = payload["dataset"]
+    yield bridge.entry("method", payload["method"]["name"], tuple(order["plugins"]))
+    yield bridge.entry("dataset", dataset["name"])
+    root = Path(order["data_root"]) if order["data_root"] else None
+    yield bridge.entry("task", bridge.task_of(dataset["name"], bridge.options_of(dataset), root=root))
+    if payload["fusion"]:
+        yield bridge.entry("fusion", payload["fusion"]["name"])
+    for encoder in payload["encoders"].values():
+        yield bridge.entry("encoder", encoder["name"])
+    for own in payload["augment"].values():
+        yield from (bridge.entry("augmentation", named["name"]) for named in own)
 
 
 def _distance(then: float, now: float) -> float:
@@ -89,14 +103,13 @@ def _distance(then: float, now: float) -> float:
 
 def _execute(order: dict[str, Any]) -> dict[str, Any]:
     if order["workers"] == 1:
-        return bridge.execute(**bridge.arguments(order), device="cuda" if order["gpus"] else "cpu")
-    from sweeper.running import cluster
-    from sweeper.running import tune as executor
+        return execute_here(order)
+    from sweeper.running import cluster, tune
     from sweeper.study.schema import Resources
 
     cluster.start(ROOT)
     try:
         cluster.slots(Resources(cpus=order["cpus"], gpus=order["gpus"], workers=order["workers"]))
-        return executor.execute(order)
+        return tune.execute(order)
     finally:
         cluster.stop()

@@ -1,29 +1,26 @@
-"""A study carried out: checks, then planner, executor, ledger and tracker side by side, then the table."""
+"""A study under way: passes the planner's runs on as orders, and results to ledger, planner and MLflow."""
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper import ROOT, bridge
-from sweeper.ledger import records
+from sweeper import bridge
 from sweeper.ledger.file import Ledger
+from sweeper.ledger.history import History
+from sweeper.ledger.provenance import provenance
+from sweeper.ledger.records import Announced, ArmPlan, Proposed, Record, RunRecord
 from sweeper.ledger.storage import Storage
-from sweeper.models.memory import uncollected
 from sweeper.planning.planner import Planner
-from sweeper.study import arms
-from sweeper.study import schema as studies
-from sweeper.study.arms import Arm, Run
+from sweeper.running.orders import as_order
+from sweeper.study import schema
+from sweeper.study.arms import Arm
+from sweeper.study.runs import Run
 from sweeper.study.schema import Study
+from sweeper.study.unfold import Unfit
 
 if TYPE_CHECKING:
     from sweeper.reports.report import Report
@@ -33,97 +30,29 @@ HURRY_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """Where a study reads and writes."""
 
     storage: Storage
     data_root: Path | None = None
 
 
-def data_root(given: str | None) -> Path | None:
-    """Return the folder of the datasets: --data-root, or SWEEPER_DATA, or none."""
-    text = given or os.environ.get("SWEEPER_DATA")
-    return Path(text).expanduser().resolve() if text else None
-
-
-def run(study: Study, place: Place) -> bool:
-    """Carry out a study to its end and write its tables; return whether every cell is complete.
-
-    Whatever the user can have got wrong is checked before anything is written. Interrupted, it writes and prints
-    the tables so far and raises KeyboardInterrupt.
-    """
-    unfolded = arms.unfold(study, place.data_root, place.storage.cache)
-    ledger = Ledger(place.storage.ledger)
-    fresh = not ledger.path.exists()
-    try:
-        if not fresh:
-            ledger.lock()
-        session = Session(study, place, unfolded, ledger)
-        first = session.take()
-        known = {record["arm"] for record in ledger.runs.values()}
-        new = [arm for arm in unfolded if arm.key not in known]
-        make_ready(study, unfolded, new, place, workers=first is not None)
-        if fresh:  # not before: a study that cannot run leaves nothing behind
-            ledger.lock()
-            if ledger.records:  # another process was here in the meantime
-                session = Session(study, place, unfolded, ledger)
-                first = session.take()
-        ledger.warn()
-        session.open()
-        try:
-            with remembering_interrupts(session):
-                if first is not None:
-                    from sweeper.running import cluster
-                    from sweeper.running import tune as executor
-
-                    executor.carry_out(first, session, study.resources)
-        except KeyboardInterrupt:
-            session.interrupted = True
-        finally:
-            if first is not None:
-                cluster.stop()
-            text, complete = session.close(hurry=session.interrupted)
-    finally:
-        ledger.unlock()
-    print(text)
-    if session.interrupted:
-        raise KeyboardInterrupt
-    return complete
-
-
-@contextmanager
-def remembering_interrupts(session: Session) -> Iterator[None]:
-    """Note a Ctrl-C in the session before it is raised: where a library swallows it, the session's loop ends by it."""
-
-    def interrupt(*_: object) -> None:
-        session.interrupted = True
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before != signal.default_int_handler:  # ignored, in another thread's hands, or a caller's own
-        yield
-        return
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 class Session:
-    """A study under way: passes the planner's runs on as orders, and results to ledger, planner and MLflow.
+    """What is to be done of a study, and what became of it.
 
     Nothing is written before `open`: what came up until then waits in `unwritten`.
     """
 
-    def __init__(self, study: Study, place: Place, unfolded: list[Arm], ledger: Ledger) -> None:
-        self.study, self.place, self.ledger, self.origin = study, place, ledger, records.provenance()
+    def __init__(
+        self, study: Study, workspace: Workspace, arms: Sequence[Arm], unfit: Sequence[Unfit], ledger: Ledger
+    ) -> None:
+        self.study, self.workspace, self.ledger, self.origin = study, workspace, ledger, provenance()
         self.interrupted = False
-        self.folder = place.storage.study(study.study)
-        self.unwritten: list[dict[str, Any]] | None = [records.announcement(study, unfolded, self.origin)]
+        self.folder = workspace.storage.study(study.study)
+        self.unwritten: list[Record] | None = [announcement(study, arms, unfit, self.origin["git"])]
         # runs that failed are not among what the planner knows, and done again
-        usable = {key: record for key, record in ledger.runs.items() if record["status"] in REPEATABLE}
-        self.planner = Planner(study, unfolded, usable, records.proposals(ledger), self._write)
+        usable = {key: record for key, record in ledger.runs.items() if record.status in REPEATABLE}
+        self.planner = Planner(study, list(arms), usable, proposals(ledger), self._write)
 
     def open(self) -> None:
         """Begin to write: the study's file, what was decided so far, progress and MLflow."""
@@ -131,19 +60,17 @@ class Session:
         from sweeper.tracking.writing import Tracker
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "study.yaml").write_text(studies.dump(self.study))
+        (self.folder / "study.yaml").write_text(schema.dump(self.study))
         waiting, self.unwritten = self.unwritten or [], None
         for record in waiting:
             self._write(record)
         self.progress = Progress(self.planner, sys.stderr)
-        self.tracker = Tracker(self.study.study, self.place.storage, self.ledger)
-        # with the first result, not before: importing MLflow and starting Ray would hold each other up
-        self.start_tracker = cache(self.tracker.start)
+        self.tracker = Tracker(self.study.study, self.workspace.storage, self.ledger)
 
     def take(self) -> Run | None:
         """Return the next run that no worker has finished yet; results found on disk are entered on the way."""
         while (run := self.planner.take()) is not None:
-            result = left_behind(run, self.place.storage)
+            result = left_behind(run, self.workspace.storage)
             if result is None:
                 return run
             self._enter(run, result)
@@ -156,15 +83,15 @@ class Session:
 
     def order(self, run: Run) -> dict[str, Any]:
         """Return a run's order, kept in its folder as run.json."""
-        made = records.as_order(self.study, run, self.place.storage, self.place.data_root)
-        bridge.write_json(self.place.storage.run(run.key) / "run.json", made)
+        made = as_order(self.study, run, self.workspace.storage, self.workspace.data_root)
+        bridge.write_json(self.workspace.storage.run(run.key) / "run.json", made)
         return made
 
     def settle(self, run: Run, result: Mapping[str, Any]) -> None:
         """Enter the result of a run that was carried out."""
         self._enter(run, result)
         self.progress.ran()
-        self.start_tracker()
+        self.tracker.start()  # not before: importing MLflow and starting Ray would hold each other up
         self.tracker.wake()
 
     def idle(self) -> None:
@@ -177,10 +104,15 @@ class Session:
         from sweeper.tracking.writing import CLOSE_SECONDS
 
         self.progress.show(last=True)
-        found = report.build(self.study.study, self.ledger.records)
-        made = [self.folder / "study.yaml", *report.write(found, self.folder), self.place.storage.ledger]
-        figures = self._figures(found, hurry)
-        self.start_tracker()
+        history = History.of(self.study.study, self.ledger.records)
+        found = report.build(history)
+        made = [
+            self.folder / "study.yaml",
+            *report.write(found, self.folder),
+            self.workspace.storage.ledger,
+        ]
+        figures = self._figures(history, found, hurry)
+        self.tracker.start()
         self.tracker.close(HURRY_SECONDS if hurry else CLOSE_SECONDS)
         lines = [found.text("md"), "written:", *(f"  {path}" for path in made)]
         if figures:
@@ -189,66 +121,78 @@ class Session:
         lines.append(self.tracker.how_to_open())
         return "\n".join(lines), found.complete
 
-    def _figures(self, found: Report, hurry: bool) -> list[Path]:
+    def _figures(self, history: History, found: Report, hurry: bool) -> list[Path]:
         """Draw what the records show now, unless that is drawn already; a hurried end leaves figures as they are."""
-        folder = self.folder / "figures"
+        folder, storage = self.folder / "figures", self.workspace.storage
         drawn = sorted(folder.glob("*.p*")) if folder.exists() else []
         newest = max((path.stat().st_mtime for path in drawn), default=0.0)
-        if hurry or newest > self.place.storage.ledger.stat().st_mtime:
+        if hurry or newest > storage.ledger.stat().st_mtime:
             return drawn
-        from sweeper.reports import figures as gallery
+        from sweeper.reports import figures
 
-        return gallery.draw(self.study.study, found, self.ledger.records, self.place.storage.run, folder)
+        return figures.draw(history, found, storage.run, folder)
 
     def _enter(self, run: Run, result: Mapping[str, Any]) -> None:
-        record = records.as_record(self.study, run, result, self.origin)
+        record = as_record(self.study, run, result, self.origin)
         self._write(record)
         self.planner.settle(run.key, record)
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: Record) -> None:
         if self.unwritten is not None:
             self.unwritten.append(record)
-        elif record["kind"] == "run":
+        elif isinstance(record, RunRecord):
             self.ledger.append(record)
         else:
             self.ledger.note(record)
 
 
+def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git: str) -> Announced:
+    """Return the ledger's record of what a study plans."""
+    return Announced(
+        study=study.study,
+        arms=tuple(
+            ArmPlan(key=arm.key, axes=arm.axes, code=arm.code, size=arm.size(study.search)) for arm in arms
+        ),
+        search=study.search,
+        final=study.final,
+        select=study.select,
+        conditions=tuple(study.conditions),
+        layout=study.report,
+        checkpoints=study.checkpoints,
+        reuse=study.reuse,
+        unfit=tuple(asdict(arm) for arm in unfit),
+        git=git,
+    )
+
+
+def proposals(ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return {arm: {configuration: parameters}} as proposed so far."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for record in ledger.of(Proposed):
+        found.setdefault(record.arm, {})[record.configuration] = record.parameters
+    return found
+
+
+def as_record(study: Study, run: Run, result: Mapping[str, Any], origin: Mapping[str, str]) -> RunRecord:
+    """Return the ledger's record of a run."""
+    own = {
+        "key": run.key,
+        "study": study.study,
+        "arm": run.arm.key,
+        "axes": run.arm.axes,
+        "configuration": run.configuration,
+        "parameters": run.parameters,
+        "stage": run.stage,
+        "seed": run.seed,
+        "work": run.work,
+        "code": run.arm.code,
+    }
+    return RunRecord.of({**own, **result, **origin})
+
+
 def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
     """Return the result of a run that a worker finished after its driver had died, if it is one that counts."""
     result = storage.result(run.key)
-    return result if result and result["status"] in ("done", "diverged") and run.covered(result) else None
-
-
-def make_ready(study: Study, unfolded: list[Arm], new: list[Arm], place: Place, *, workers: bool) -> None:
-    """Check data and new arms while Ray starts, if workers have work; raise UserError for what cannot be used."""
-    with uncollected(), ThreadPoolExecutor(1) as beside:
-        checks = beside.submit(check, study, unfolded, new, place)
-        if not workers:
-            checks.result()
-            return
-        tools = beside.submit(import_module, "sweeper.running.tune")
-        from sweeper.running import cluster
-
-        try:
-            cluster.start(ROOT)
-            cluster.slots(study.resources)
-            checks.result()
-            tools.result()
-        except BaseException:
-            cluster.stop()
-            raise
-
-
-def check(study: Study, unfolded: list[Arm], new: list[Arm], place: Place) -> None:
-    """Load every dataset and build every new arm once, so that what is unfit ends the command before it writes."""
-    for named in {repr(arm.dataset): arm.dataset for arm in unfolded}.values():
-        options = {k: v for k, v in named.items() if k not in ("name", "fingerprint")}
-        found = bridge.load_dataset(named["name"], options, root=place.data_root, cache=place.storage.cache)
-        for condition in study.conditions:
-            bridge.check_condition(bridge.parse_condition(condition), found.spec)
-        for arm in new:
-            if arm.dataset == named:
-                bridge.check_builds(
-                    found.spec, arm.payload(arm.defaults(), "search", 0), tuple(study.plugins)
-                )
+    if not result or result["status"] not in ("done", "diverged"):
+        return None
+    return None if bridge.uncovered(result, run.payload) else result

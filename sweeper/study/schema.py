@@ -60,10 +60,14 @@ Axes = Annotated[list[Annotated[str, BeforeValidator(_axis)]], Distinct]
 
 
 class MethodEntry(Strict):
-    """A method in a study: values in `space` are fixed, mappings are domains; `label` names its row in tables."""
+    """A method in a study: values in `space` are fixed, mappings are domains; `label` names its row in tables.
+
+    `preset` names the settings of its search-space file that configuration 0 takes.
+    """
 
     name: str
     label: str = ""
+    preset: str = "published"
     space: dict[str, Any] = {}
 
 
@@ -113,7 +117,10 @@ class Layout(Strict):
 
 
 class Study(Strict):
-    """One study file."""
+    """One study file.
+
+    `reuse`: a finished run stands for one that this study needs if it was done by the same code, or by any.
+    """
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     dataset: Several
@@ -123,6 +130,7 @@ class Study(Strict):
         Field(min_length=1),
     ]
     encoders: dict[str, Named] = {}
+    augment: dict[str, Several] = {}
     fusion: Several = [{"name": "concat"}]
     search: Search = Search()
     final: Final = Final()
@@ -132,6 +140,7 @@ class Study(Strict):
     select: Select = Select()
     resources: Resources = Resources()
     checkpoints: Literal["none", "best", "all"] = "best"
+    reuse: Literal["code", "any"] = "code"
     report: Layout = Layout()
     plugins: list[str] = []
 

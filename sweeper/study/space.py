@@ -11,13 +11,14 @@ from functools import cache
 from typing import Any
 
 from sweeper import HOME
-from sweeper.bridge import Parameter, describe
+from sweeper.bridge import Parameter
 from sweeper.models.errors import UserError, choose
 from sweeper.study import yamls
 
 SPACES = HOME / "search_spaces"
 KINDS = ("float", "int", "choice")
 LARGEST_GRID = 1_000_000
+OF_FILE = ("method", "cite", "space", "per_modality")  # what a method's file says; all else in it are presets
 
 Values = dict[str, Any]
 
@@ -112,7 +113,7 @@ def _bounds(kind: str, body: Sequence[Any], parameter: Parameter, place: str) ->
         raise UserError(f"{place} is {body}; give [low, high], numbers with low ≤ high")
     low, high = (parameter.admit(v if kind == "int" else float(v), place) for v in body)
     if kind == "int" and not type(low) is type(high) is int:
-        raise UserError(f"{place} is an int domain; admissible: {describe(parameter.type)}")
+        raise UserError(f"{place} is an int domain; admissible: {parameter.admissible}")
     return low, high
 
 

@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.ledger.file import Ledger
+from sweeper.ledger.history import History
+from sweeper.ledger.records import Record, RunRecord, typed
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError, choose
-from sweeper.tracking import view as outline
-from sweeper.tracking.view import NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Place, Point, Record
+from sweeper.tracking import view
+from sweeper.tracking.view import NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,8 +63,9 @@ class Tracker:
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
 
     def start(self) -> None:
-        """Begin to mirror; what earlier sessions left out is replayed."""
-        self._thread.start()
+        """Begin to mirror, unless that has begun; what earlier sessions left out is replayed."""
+        if not self._thread.ident:
+            self._thread.start()
 
     def wake(self) -> None:
         """Say that the ledger has grown."""
@@ -121,6 +124,7 @@ class Mirror:
     """One study's experiment: what MLflow shows of it, read at first, and what it takes to complete that."""
 
     def __init__(self, uri: str, study: str, storage: Storage) -> None:
+        make(uri)
         self.study, self.storage, self.client = study, storage, connect(uri)
         own = "sql" in uri.split(":")[0]  # a database, unlike a server, has no place for artifacts
         place = (storage.root / "mlartifacts").as_uri() if own else None
@@ -129,10 +133,10 @@ class Mirror:
         if found and found.lifecycle_stage == "deleted":
             self.client.restore_experiment(self.experiment)
         self.page = f"#/experiments/{self.experiment}"
-        self.parents: dict[Place, Shown] = {}
+        self.parents: dict[Position, Shown] = {}
         self.children: dict[tuple[str, str], Shown] = {}  # by (parent's id, key)
         self.summary: Shown | None = None
-        self.seen: dict[Place, object] = {}
+        self.seen: dict[Position, object] = {}
         self.kept = float("-inf")
         for run in runs_of(self.client, self.experiment, "tags.`sweeper.kind` != 'run'"):
             if run.tags["sweeper.kind"] == "study":
@@ -149,68 +153,71 @@ class Mirror:
 
     def update(self, records: Sequence[Record], closing: bool) -> None:
         """Write what the ledger has and MLflow has not; raises whatever went wrong, after trying the rest."""
-        plan, found = outline.plan_of(self.study, records), outline.configurations(self.study, records)
+        history = History.of(self.study, records)
+        found = view.configurations(history)
         failures: list[Exception] = []
-        for place, one in found.items():
-            state = one.rule, one.status(closing), [(key, r["started"]) for key, r in one.runs.items()]
+        for position, one in found.items():
+            state = one.rule, one.status(closing), [(key, r.started) for key, r in one.runs.items()]
             try:
-                if self.seen.get(place) != state and len(failures) < FAILURES:
-                    self._show(place, one, plan, closing)
-                    self.seen[place] = state
+                if self.seen.get(position) != state and len(failures) < FAILURES:
+                    self._show(position, one, history, closing)
+                    self.seen[position] = state
             except Exception as error:
                 failures.append(error)
-        self._retire(records, found)
+        self._retire(history, found)
         if closing or time.monotonic() > self.kept + KEEP_SECONDS:
-            self._keep(records, found, closing)
+            self._keep(history, found, closing)
             self.kept = time.monotonic()
         if failures:
             raise failures[0]
 
-    def _show(self, place: Place, one: Configuration, plan: Record, closing: bool) -> None:
+    def _show(self, position: Position, one: Configuration, history: History, closing: bool) -> None:
         """Bring a configuration and its runs up to date."""
-        if place not in self.parents:
-            start = min((r["started"] for r in one.runs.values()), default=time.time())
-            self.parents[place] = self._create(start, one.tags())
-        parent = self.parents[place]
+        if position not in self.parents:
+            start = min((r.started for r in one.runs.values()), default=time.time())
+            self.parents[position] = self._create(start, one.tags())
+        parent = self.parents[position]
         for key, record in one.runs.items():
             child = self.children.get((parent.id, key))
-            if child and child.start == _ms(record["started"]):
+            if child and child.start == _ms(record.started):
                 self._change(child, one.run_tags(record))
                 continue
             if child:  # it was carried out again since
                 self.client.delete_run(child.id)
             self.children[parent.id, key] = self._write(record, {**one.run_tags(record), PARENT: parent.id})
-        self._change(parent, one.tags(), one.parameters, one.metrics(plan))
-        ends = [r["started"] + r["seconds"] for r in one.runs.values()]
+        self._change(parent, one.tags(), one.parameters, one.metrics(history.plan))
+        ends = [r.started + r.seconds for r in one.runs.values()]
         self._end(parent, one.status(closing), max(ends, default=time.time()))
 
-    def _write(self, record: Record, tags: Values) -> Shown:
+    def _write(self, record: RunRecord, tags: Values) -> Shown:
         """Write a run, its results, curves and files; it counts as running until all is there."""
-        folder = self.storage.run(record["key"])
+        folder = self.storage.run(record.key)
         curve = json.loads(path.read_text()) if (path := folder / "curve.json").exists() else []
-        child = self._create(record["started"], tags)
-        self._log(child, record["parameters"], outline.points_of(record, curve))
+        child = self._create(record.started, tags)
+        self._log(child, record.parameters, view.points_of(record, curve))
         for path in sorted(path for name in ARTIFACTS for path in folder.glob(name)):
             self.client.log_artifact(child.id, str(path))
-        if "trace" in record:
-            self.client.log_text(child.id, record["trace"], "traceback.txt")
-        self._end(child, STATUS[record["status"]], record["started"] + record["seconds"])
+        if record.trace:
+            self.client.log_text(child.id, record.trace, "traceback.txt")
+        self._end(child, STATUS[record.status], record.started + record.seconds)
         return child
 
-    def _retire(self, records: Sequence[Record], found: Mapping[Place, Configuration]) -> None:
+    def _retire(self, history: History, found: Mapping[Position, Configuration]) -> None:
         """Mark what an earlier version of this study file showed."""
-        plans = [r for r in records if r["kind"] == "study" and r["study"] == self.study]
-        announced = {arm["key"] for plan in plans for arm in plan["arms"]}
-        for place, parent in self.parents.items():
-            if place not in found and place[0] in announced and parent.tags["sweeper.kind"] != "superseded":
+        for position, parent in self.parents.items():
+            if (
+                position not in found
+                and position[0] in history.announced
+                and parent.tags["sweeper.kind"] != "superseded"
+            ):
                 name = f"{parent.tags[NAME]} (superseded)"
                 self._change(parent, {NAME: name, "sweeper.kind": "superseded", "sweeper.selected": "false"})
                 self._end(parent, parent.status.replace("RUNNING", "KILLED"), time.time())
 
-    def _keep(self, records: Sequence[Record], found: Mapping[Place, Configuration], closing: bool) -> None:
+    def _keep(self, history: History, found: Mapping[Position, Configuration], closing: bool) -> None:
         """Keep the study's files, its table above all, and the records they derive from, in a run of its own."""
-        folder, plan = self.storage.study(self.study), outline.plan_of(self.study, records)
-        ledger = "".join(json.dumps(record) + "\n" for record in outline.concerning(self.study, records))
+        folder = self.storage.study(self.study)
+        ledger = "".join(json.dumps(record.raw()) + "\n" for record in history.concerning())
         files = sorted(path for path in folder.glob("*") if path.is_file())
         content = b"".join([ledger.encode(), *(path.read_bytes() for path in files)])
         digest = hashlib.sha256(content).hexdigest()
@@ -221,8 +228,8 @@ class Mirror:
             for path in files:
                 self.client.log_artifact(self.summary.id, str(path))
             table = path.read_text() if (path := folder / "table.md").exists() else ""
-            note = outline.describe(plan, table, self.page, self.summary.id)[:LONGEST_TEXT]
-            for name, text in {NOTE: note, **outline.views(plan, found.values())}.items():
+            note = view.describe(history.plan, table, self.page, self.summary.id)[:LONGEST_TEXT]
+            for name, text in {NOTE: note, **view.views(history.plan, found.values())}.items():
                 self.client.set_experiment_tag(self.experiment, name, text)
             self._change(self.summary, {NOTE: note, "sweeper.content": digest})
         settled = all(one.settled for one in found.values())
@@ -269,6 +276,17 @@ def connect(uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
+def make(uri: str) -> None:
+    """Make the database of a URI if it is not there; in place once it is whole, as half of one would be for ever."""
+    file = Path(uri.partition("sqlite:///")[2])
+    if file.suffix != ".db" or file.exists():
+        return
+    whole = file.with_name(f"{file.name}.new")
+    whole.unlink(missing_ok=True)
+    connect(f"sqlite:///{whole}")
+    whole.replace(file)
+
+
 def runs_of(client: MlflowClient, experiment: str, query: str) -> Iterator[Shown]:
     """Yield what MLflow shows of the runs of an experiment that a query finds."""
     token: str | None = ""
@@ -293,7 +311,7 @@ def fetch_records(uri: str, study: str) -> list[Record]:
     for run in runs_of(client, experiments[study], "tags.`sweeper.kind` = 'study'"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(client.download_artifacts(run.id, "ledger.jsonl", folder))
-            return [json.loads(line) for line in path.read_text().splitlines()]
+            return [typed(json.loads(line)) for line in path.read_text().splitlines()]
     raise UserError(f"experiment {study!r} of MLflow at {uri} holds no ledger; no study has written it")
 
 

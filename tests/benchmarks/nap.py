@@ -6,7 +6,7 @@ import time
 
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.tasks.all import Task
+from sweeper.models.tasks.base import Task
 from sweeper.models.values import Context
 
 

@@ -30,14 +30,12 @@ ENVIRONMENT = {
 
 def payload(lr: float, seed: int) -> dict:
     """Return the run that everybody carries out."""
-    from sweeper.models.training.settings import Settings
-
     return {
         "dataset": {"name": "digits"},
         "encoders": {},
         "fusion": {"name": "concat"},
         "method": {"name": "joint"},
-        "train": vars(Settings(epochs=EPOCHS, lr=lr)),
+        "train": {"epochs": EPOCHS, "lr": lr},
         "metric": "accuracy",
         "conditions": [],
         "stage": "search",
@@ -47,10 +45,10 @@ def payload(lr: float, seed: int) -> dict:
 
 def training(lr: float, seed: int) -> float:
     """Carry out one run and return its validation accuracy."""
-    from sweeper.bridge import execute
+    from sweeper.models.training.run import Order, execute
 
     with tempfile.TemporaryDirectory() as folder:
-        return execute(payload(lr, seed), Path(folder))["metrics"]["validation"]["accuracy"]
+        return execute(Order(payload(lr, seed), Path(folder)))["metrics"]["validation"]["accuracy"]
 
 
 def sequential() -> int:

@@ -13,11 +13,13 @@ from pathlib import Path
 import yaml
 
 from sweeper import ROOT
-from sweeper.ledger.records import announcement, as_record, provenance
+from sweeper.ledger.provenance import provenance
+from sweeper.ledger.records import Record, RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.planning.planner import Planner
-from sweeper.study import arms
+from sweeper.service.session import announcement, as_record
 from sweeper.study import schema as study
+from sweeper.study.unfold import unfold
 
 LARGE = {
     "study": "large",
@@ -50,8 +52,8 @@ def command(*arguments: str) -> tuple[float, str]:
 
 def fabricate(storage: Storage, loaded: study.Study, keep: float) -> int:
     """Write the ledger that the study would have, with made-up results; return the number of runs."""
-    unfolded = arms.unfold(loaded)
-    records: list[dict] = [announcement(loaded, unfolded, provenance())]
+    unfolded, origin = unfold(loaded), provenance()
+    records: list[Record] = [announcement(loaded, unfolded, [], origin["git"])]
     planner = Planner(loaded, unfolded, {}, {}, records.append)
     curve = [0.5 + 0.01 * e for e in range(20)]
     while (run := planner.take()) is not None:
@@ -70,15 +72,15 @@ def fabricate(storage: Storage, loaded: study.Study, keep: float) -> int:
             "best_epoch": 20,
             "seconds": 1.0,
         }
-        record = as_record(loaded, run, {**result, "started": 0.0, "host": "x", "bytes": 1000}, provenance())
+        record = as_record(loaded, run, {**result, "started": 0.0, "host": "x", "bytes": 1000}, origin)
         records.append(record)
         planner.settle(run.key, record)
-    runs = [r for r in records if r["kind"] == "run"]
-    drop = {r["key"] for r in runs[int(keep * len(runs)) :]}
+    runs = [record for record in records if isinstance(record, RunRecord)]
+    drop = {record.key for record in runs[int(keep * len(runs)) :]}
     with storage.ledger.open("w") as file:
         for record in records:
-            if record.get("key") not in drop:
-                file.write(json.dumps(record) + "\n")
+            if getattr(record, "key", None) not in drop:
+                file.write(json.dumps(record.raw()) + "\n")
     return len(runs)
 
 

@@ -16,7 +16,8 @@ from sweeper.models.schema.entries import entries
 from sweeper.models.streams import numpy_stream
 from sweeper.models.training.build import build_method
 from sweeper.models.training.settings import Settings
-from sweeper.models.training.trainer import splits_of, train
+from sweeper.models.training.splits import splits_of
+from sweeper.models.training.trainer import train
 
 REPEATS, BATCH = 5, 64
 LONG, SHORT = (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from sweeper.models.data import load_dataset
@@ -12,7 +15,8 @@ from sweeper.models.data.dataset import Dataset
 from sweeper.models.method import Method
 from sweeper.models.training.build import build_method
 from sweeper.models.training.settings import Settings
-from sweeper.models.training.trainer import Outcome, splits_of, train
+from sweeper.models.training.splits import splits_of
+from sweeper.models.training.trainer import Outcome, train
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,24 @@ def synthetic(modalities: int = 2, **options: Any) -> Dataset:
     return load_dataset("synthetic", {"modalities": modalities, "signal": 2.0, **sizes, **kind, **options})
 
 
+def of_all_lengths(**options: Any) -> Dataset:
+    """Return a small dataset of three modalities with steps, whose rows are up to half shorter than the longest."""
+    given = {"kind": ["sequence", "tokens", "audio"], "dim": 4, "shorter": 0.5, "signal": 6.0}
+    return synthetic(3, **given, **options)
+
+
+PERCEPTRON = {"name": "mlp", "hidden": 16, "dim": 8}
+# by kind of input; but for images, whose features are to cost little, each kind's default
+ENCODERS = {
+    "vector": PERCEPTRON,
+    "image": PERCEPTRON,
+    "sequence": {"name": "sequence", "dim": 8},
+    "tokens": {"name": "sequence", "dim": 8},
+    "audio": {"name": "wave", "width": 4, "layers": 3, "dim": 8},
+    "video": {"name": "convnet", "width": 4, "layers": 2, "dim": 8},
+}
+
+
 def build(
     named: dict[str, Any],
     dataset: Dataset,
@@ -94,10 +116,10 @@ def build(
     dtype: torch.dtype = torch.float32,
     encoder: dict[str, Any] | None = None,
 ) -> Method:
-    """Return a method on small encoders."""
-    dense = dataset.spec.task == "segmentation"
-    small = {"name": "maps", "width": 8, "dim": 8} if dense else {"name": "mlp", "hidden": 16, "dim": 8}
-    encoders = dict.fromkeys(dataset.spec.modalities, encoder or small)
+    """Return a method on small encoders, by default those of each modality's kind."""
+    if dataset.spec.task == "segmentation":
+        encoder = encoder or {"name": "maps", "width": 8, "dim": 8}
+    encoders = {m: encoder or ENCODERS[spec.kind] for m, spec in dataset.spec.modalities.items()}
     return build_method(dataset.spec, encoders, {"name": fusion} if fusion else None, named, seed).to(dtype)
 
 
@@ -110,6 +132,48 @@ def fit(
     """Train a method on a dataset, for the best headline of its task."""
     options = {"metric": method.task.headline, **options}
     return train(method, splits_of(dataset, method, seed), settings, seed, **options)
+
+
+def resumed(
+    make: Callable[[], Method],
+    dataset: Dataset,
+    path: Path,
+    settings: Settings = SETTINGS,
+    *,
+    killed: int = 2,
+    **options: Any,
+) -> tuple[Method, Outcome]:
+    """Train until a run is killed in an epoch, then resume it; return what that gives."""
+
+    class Killed(Exception):
+        pass
+
+    def kill(entry: dict[str, float]) -> None:
+        if entry["epoch"] == killed:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(make(), dataset, settings, resume=path, on_epoch=kill, **options)
+    method = make()
+    return method, fit(method, dataset, settings, resume=path, **options)
+
+
+def same(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> bool:
+    """Say whether two states are equal to the bit, and where not."""
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+    return True
+
+
+def close(
+    ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor], within: float = 1e-12
+) -> bool:
+    """Say whether two states in double precision are equal but for rounding, and where not."""
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.allclose(value, theirs[name], rtol=0, atol=within), name
+    return True
 
 
 def weights(method: Method) -> dict[str, torch.Tensor]:

@@ -6,12 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from sweeper import ROOT
+from sweeper.cli import main
+from sweeper.study.runs import Run
 
 TINY = {
     "study": "tiny",
@@ -48,5 +52,55 @@ def sweeper(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             **environment,
         }
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+
+    return call
+
+
+@dataclass
+class Told:
+    """What a command said, and the runs that it carried out."""
+
+    code: int
+    out: str
+    err: str
+    runs: list[Run]
+
+    @property
+    def table(self) -> list[str]:
+        """The rows of the table that it printed."""
+        return [line for line in self.out.splitlines() if line.startswith("|")]
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Told]:
+    """Run `sweeper …` in this process, with a storage below tmp_path: its runs too, without Ray, MLflow and figures."""
+    from sweeper.reports import figures
+    from sweeper.running import cluster, tune
+    from sweeper.tracking import writing
+
+    done: list[Run] = []
+
+    def carry_out(first: Run, work: tune.Work, resources: object) -> None:
+        run: Run | None = first
+        while run is not None:
+            done.append(run)
+            work.settle(run, tune.execute(work.order(run)))
+            run = work.take()
+
+    nothing = dict.fromkeys(("start", "wake", "close", "how_to_open"), lambda *_: "")
+    monkeypatch.setattr(tune, "carry_out", carry_out)
+    monkeypatch.setattr(writing, "Tracker", lambda *_: SimpleNamespace(**nothing))
+    monkeypatch.setattr(figures, "draw", lambda *_: [])
+    for name in ("start", "slots", "stop"):
+        monkeypatch.setattr(cluster, name, lambda *_: None)
+    monkeypatch.setenv("SWEEPER_STORAGE", str(tmp_path / "store"))
+    monkeypatch.delenv("SWEEPER_DATA", raising=False)
+
+    def call(*arguments: object) -> Told:
+        done.clear()
+        code = main(list(map(str, arguments)))
+        return Told(code, *capsys.readouterr(), list(done))
 
     return call

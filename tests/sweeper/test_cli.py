@@ -12,10 +12,10 @@ import pytest
 from sweeper import ROOT, bridge, cli
 from sweeper.ledger import storage
 from sweeper.ledger.file import Ledger
-from sweeper.ledger.records import announcement, as_record, proposals
 from sweeper.planning.planner import Planner
-from sweeper.study import arms
+from sweeper.service.session import announcement, as_record, proposals
 from sweeper.study import schema as study
+from sweeper.study.unfold import unfold
 
 CHANGES = {"methods": ["joint", {"name": "ogm", "space": {"ge": False}}], "dataset": "synthetic"}
 
@@ -43,10 +43,10 @@ def begun(tmp_path, study_file):
     def fill(n=10**9, **changes):
         path = study_file(**CHANGES, **changes)
         loaded = study.load(str(path))
-        unfolded = arms.unfold(loaded)
+        unfolded = unfold(loaded)
         ledger = Ledger(storage.open_storage(str(tmp_path / "store")).ledger)
         origin = {"git": "abc", "versions": "v"}
-        ledger.note(announcement(loaded, unfolded, origin))
+        ledger.note(announcement(loaded, unfolded, [], "abc"))
         planner = Planner(loaded, unfolded, ledger.runs, proposals(ledger), ledger.note)
         while n and (run := planner.take()) is not None:
             n -= 1
@@ -177,7 +177,7 @@ def test_what_can_be_named_is_listed_with_what_can_be_set(said, command, kind):
     code, out, err = said(command)
     assert (code, err) == (0, "")
     for name, entry in bridge.entries(kind).items():
-        title = f"{name} ({', '.join(entry.tasks)}): " if kind == "method" else f"{name}: "
+        title = f"{name} ({', '.join(entry.facts['tasks'])}): " if kind == "method" else f"{name}: "
         block = f"\n{out}".split(f"\n{title}")[1]
         for parameter in entry.parameters:
             assert f"    {parameter} = " in block

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from filelock import FileLock
 
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.errors import UserError
@@ -60,12 +60,22 @@ def features(
     final = cache / f"{kind}-{key}.npy"
     if not final.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        with final.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(final.with_suffix(".lock")):
             if not final.exists():
-                shape = (len(paths), 1, bands or 1 + n_fft // 2, 1 + samples // hop)
-                _build(final, shape, _spectrograms(paths, sample_rate, samples, n_fft, hop, bands))
+                own = shape(
+                    kind=kind, sample_rate=sample_rate, seconds=seconds, n_fft=n_fft, hop=hop, n_mels=n_mels
+                )
+                _build(
+                    final, (len(paths), *own), _spectrograms(paths, sample_rate, samples, n_fft, hop, bands)
+                )
     return np.load(final, mmap_mode="r")
+
+
+def shape(
+    *, kind: str, sample_rate: int, seconds: float, n_fft: int, hop: int, n_mels: int
+) -> tuple[int, int, int]:
+    """Return the shape (1, F, T) of a spectrogram under these settings."""
+    return 1, n_mels if kind == "logmel" else 1 + n_fft // 2, 1 + round(seconds * sample_rate) // hop
 
 
 def _build(final: Path, shape: tuple[int, ...], rows: Iterator[np.ndarray]) -> None:

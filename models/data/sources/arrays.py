@@ -1,4 +1,4 @@
-"""`arrays`: your own data as NumPy arrays, x_<modality> and y, also split, group and <modality>_present."""
+"""`arrays`: your own data as NumPy arrays, x_<modality> and y, also split, group, <modality>_present and _length."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Literal
 
 import numpy as np
 
-from sweeper.models.data.dataset import SPLITS, Dataset, assemble, carve, read, readable, standardized
+from sweeper.models.data.dataset import Dataset, assemble, standardized
+from sweeper.models.data.files import read, readable, shapes
+from sweeper.models.data.splits import SPLITS, carve
 from sweeper.models.errors import UserError, choose
-from sweeper.models.values import VOID
+from sweeper.models.schema.ranges import ShareWithin
+from sweeper.models.values import VOID, InputKind, InputSpec
 
+# what a sample is taken for by the number of its axes, where the study does not say
+BY_AXES: dict[int, InputKind] = {1: "vector", 2: "sequence", 3: "image", 4: "video"}
 WORDS = {"train": 0, "validation": 1, "val": 1, "test": 2, "0": 0, "1": 1, "2": 2}
 
 
@@ -20,39 +25,52 @@ def load(
     root: Path | None = None,
     path: Path,
     task: Literal["classification", "multilabel", "regression", "segmentation"] | None = None,
-    standardize: bool = True,
-    validation_fraction: float = 0.15,
-    test_fraction: float = 0.2,
+    kinds: dict[str, InputKind] | None = None,
+    standardize: Literal["feature", "modality", "none"] = "feature",
+    validation_fraction: ShareWithin = 0.15,
+    test_fraction: ShareWithin = 0.2,
     split_seed: int = 0,
 ) -> Dataset:
     """Return the arrays of `path`: a `.npz` file, read whole, or a folder of `.npy` files, memory-mapped.
 
     A relative `path` starts at `root`, without one at the working folder. N samples are given by
 
-    - `x_<modality>` (N, D) vectors, (N, T, D) sequences or (N, C, H, W) images, of any type of number;
+    - `x_<modality>` (N, D) vectors, (N, T, D) sequences, (N, C, H, W) images or (N, T, C, H, W) videos, of any type
+      of number; or what `kinds` {modality: kind} says: tokens (N, T), whole numbers from 0, and audio (N, T);
     - `y`, which says the `task` unless it is named: (N,) whole numbers from 0 classification, (N, L) of 0 and 1
       multilabel, (N,) fractions regression, (N, H, W) whole numbers from 0, void pixels -1 or 255, segmentation;
       every class or label in train;
     - `split` (N,), optional: train, validation (or val), test, or 0, 1, 2;
     - `group` (N,), optional: whole numbers or words, such as the person; no group stands in two splits;
-    - `<modality>_present` (N,) bool, optional: false where a row lacks the modality.
+    - `<modality>_present` (N,) bool, optional: false where a row lacks the modality;
+    - `<modality>_length` (N,), optional: how many of the T steps a row has.
 
     Without `split` a share `test_fraction` of all rows becomes test and `validation_fraction` of the others
     validation, by class where a sample has one, or by whole groups, seeded by `split_seed`. Where `split` names no
-    validation it is carved from train; test is never carved from a given train. With `standardize` each modality
-    has the mean of its train rows taken away and is divided by their std. Raises UserError for whatever does not
-    fit this.
+    validation it is carved from train; test is never carved from a given train. `standardize` takes away the mean of
+    the train rows and divides by their std: of each feature (of a vector or a step; channel of an image), of all
+    numbers of a modality, or not at all. Raises UserError for whatever does not fit this.
     """
     source = files(root=root, path=path)[0]
     source = source.parent if source.suffix == ".npy" else source
     found = read("arrays", source)
-    inputs, present = _checked(found, source)
+    names = _inputs(found, source)
+    _check_shapes(found, names, source)
     task = task or _task_of(found["y"])
     y = _target(found["y"], task)
     rows = _rows(found, y, validation_fraction, test_fraction, split_seed)
-    cite = f"arrays of {source.name}"
-    dataset = assemble("arrays", inputs, y, rows, task=task, cite=cite, present=present)
-    return standardized(dataset) if standardize else dataset
+    dataset = assemble(
+        "arrays",
+        {m: found[f"x_{m}"] for m in names},
+        y,
+        rows,
+        {m: _kind(m, found[f"x_{m}"].shape, names, kinds) for m in names},
+        task=task,
+        cite=f"arrays of {source.name}",
+        present={m: found[f"{m}_present"] for m in names if f"{m}_present" in found},
+        lengths={m: found[f"{m}_length"] for m in names if f"{m}_length" in found},
+    )
+    return dataset if standardize == "none" else standardized(dataset, standardize)
 
 
 def files(*, root: Path | None = None, path: Path, **_: object) -> list[Path]:
@@ -67,13 +85,16 @@ def files(*, root: Path | None = None, path: Path, **_: object) -> list[Path]:
     return found
 
 
-def modalities(*, root: Path | None = None, path: Path, **_: object) -> list[str]:
-    """Return the names of the modalities, in alphabetical order, from the names of the arrays alone."""
-    found = files(root=root, path=path)
-    if found[0].suffix == ".npy":
-        return _inputs([p.stem for p in found], found[0].parent)
-    with readable("arrays", found[0]), found[0].open("rb") as file, np.load(file) as arrays:
-        return _inputs(arrays.files, found[0])
+def inputs(
+    *, root: Path | None = None, path: Path, kinds: dict[str, InputKind] | None = None, **_: object
+) -> dict[str, InputSpec]:
+    """Return the modalities in alphabetical order, from the heads of the arrays alone."""
+    source = files(root=root, path=path)[0]
+    source = source.parent if source.suffix == ".npy" else source
+    found = shapes("arrays", source)
+    names = _inputs(found, source)
+    every = {m: found[f"x_{m}"][0] for m in names}
+    return {m: InputSpec(_kind(m, shape, names, kinds), shape[1:]) for m, shape in every.items()}
 
 
 def task(*, root: Path | None = None, path: Path, task: str | None = None, **_: object) -> str:
@@ -132,20 +153,31 @@ def _y(found: Mapping[str, np.ndarray], source: Path) -> np.ndarray:
     return found["y"]
 
 
-def _checked(
-    found: dict[str, np.ndarray], source: Path
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return inputs {m: (N, ...)} and present {m: (N,)}; raise UserError for one that lacks or is odd."""
-    inputs = {m: found[f"x_{m}"] for m in _inputs(found, source)}
-    masks, shape = {f"{m}_present": m for m in inputs}, _y(found, source).shape
+def _kind(
+    modality: str, shape: tuple[int, ...], names: Iterable[str], kinds: Mapping[str, InputKind] | None
+) -> InputKind:
+    """Return what a modality's samples are: as said, else by the number of their axes."""
+    for name in kinds or {}:
+        choose("modality", name, names, "kinds (dataset 'arrays')")
+    kind = (kinds or {}).get(modality) or BY_AXES.get(len(shape) - 1)
+    if kind is None:
+        raise UserError(
+            f"dataset 'arrays': x_{modality} has shape {shape}; a sample needs one to four axes, or a kind in `kinds`"
+        )
+    return kind
+
+
+def _check_shapes(found: dict[str, np.ndarray], names: list[str], source: Path) -> None:
+    """Raise UserError for an array that is unknown or has not as many rows as y."""
+    shape = _y(found, source).shape
+    beside = [f"{m}_{what}" for m in names for what in ("present", "length")]
     for key, array in found.items():
-        choose("array", key, [*(f"x_{m}" for m in inputs), "y", "split", "group", *masks], str(source))
+        choose("array", key, [*(f"x_{m}" for m in names), "y", "split", "group", *beside], str(source))
         if (array.shape[:1] if key == "y" or key.startswith("x_") else array.shape) != shape[:1]:
             raise UserError(
                 f"dataset 'arrays': {key} has shape {array.shape} but y {shape}; x_<modality> and y have N rows, and"
                 " the others are (N,)"
             )
-    return inputs, {m: found[key] for key, m in masks.items() if key in found}
 
 
 def _rows(

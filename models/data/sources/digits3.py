@@ -7,15 +7,18 @@ from typing import Literal
 
 import numpy as np
 
-from sweeper.models.data.dataset import SPLITS, Dataset, assemble, find, read, standardized, subset
+from sweeper.models.data.dataset import Dataset, assemble, standardized
+from sweeper.models.data.files import find, read
+from sweeper.models.data.splits import SPLITS, subset
 from sweeper.models.errors import UserError
 from sweeper.models.streams import numpy_stream
+from sweeper.models.values import InputSpec
 
 CITE = (
     "Jackson et al., Free Spoken Digit Dataset (2018, CC BY-SA 4.0); Alpaydin & Kaynak, Optical Recognition"
     " of Handwritten Digits (UCI, 1998, CC BY 4.0); Mavi, Sign Language Digits (arXiv:2011.08927, Apache-2.0)"
 )
-MODALITIES = ("spoken", "written", "signed")
+PIXELS = {"spoken": 32, "written": 8, "signed": 32}  # on either side
 FILE = "digits3/spoken_written_signed_digits.npz"
 N_CLASSES = 10
 PER_CLASS = {"train": 200, "validation": 50, "test": 100}
@@ -49,7 +52,7 @@ def load(
     path = files(root=root)[0]
     raw = read("digits3", path)
     inputs, sizes = {}, [PER_CLASS[split] * N_CLASSES for split in SPLITS]
-    for modality in subset("digits3", "modality", modalities, MODALITIES):
+    for modality in subset("digits3", "modality", modalities, list(PIXELS)):
         try:
             split, label = _splits(modality, raw), raw[f"{modality}_label"]
             picks = [_deal(modality, s, split, label, pairing_seed) for s in SPLITS]
@@ -61,12 +64,16 @@ def load(
     starts = np.cumsum([0, *sizes])
     rows = {s: np.arange(a, b) for s, a, b in zip(SPLITS, starts, starts[1:], strict=False)}
     target = np.arange(sum(sizes)) % N_CLASSES
-    return standardized(assemble("digits3", inputs, target, rows, n_classes=N_CLASSES, cite=CITE))
+    kinds = dict.fromkeys(inputs, "image")
+    return standardized(assemble("digits3", inputs, target, rows, kinds, n_classes=N_CLASSES, cite=CITE))
 
 
-def modalities(*, root: Path | None = None, modalities: list[str] | None = None, **_: object) -> list[str]:
-    """Return the names of the chosen modalities."""
-    return subset("digits3", "modality", modalities, MODALITIES)
+def inputs(
+    *, root: Path | None = None, modalities: list[str] | None = None, **_: object
+) -> dict[str, InputSpec]:
+    """Return the chosen modalities."""
+    chosen = subset("digits3", "modality", modalities, list(PIXELS))
+    return {m: InputSpec("image", (1, PIXELS[m], PIXELS[m])) for m in chosen}
 
 
 def files(*, root: Path | None = None, **_: object) -> list[Path]:

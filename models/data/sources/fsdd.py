@@ -8,9 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from sweeper.models.data.dataset import Dataset, assemble, find, standardized, subset
-from sweeper.models.data.readers.audio import default_cache, features
+from sweeper.models.data.dataset import Dataset, assemble, standardized
+from sweeper.models.data.files import find
+from sweeper.models.data.readers.audio import default_cache, features, shape
+from sweeper.models.data.splits import subset
 from sweeper.models.errors import UserError
+from sweeper.models.schema.ranges import Count, Positive
+from sweeper.models.values import InputSpec
 
 CITE = "Jackson et al., Free Spoken Digit Dataset (2018, CC BY-SA 4.0)"
 FOLDER = "fsdd_mini_flac"
@@ -23,11 +27,11 @@ def load(
     root: Path | None = None,
     cache: Path | None = None,
     views: list[Literal["logmel", "logstft"]] | None = None,
-    sample_rate: int = 8000,
-    seconds: float = 1.0,
-    n_fft: int = 256,
-    hop: int = 256,
-    n_mels: int = 32,
+    sample_rate: Count = 8000,
+    seconds: Positive = 1.0,
+    n_fft: Count = 256,
+    hop: Count = 256,
+    n_mels: Count = 32,
 ) -> Dataset:
     """Return the recordings fsdd_mini_flac/{digit}_{speaker}_{take}.flac (or .wav), a row each, by name.
 
@@ -55,12 +59,16 @@ def load(
     settings = {"sample_rate": sample_rate, "seconds": seconds, "n_fft": n_fft, "hop": hop, "n_mels": n_mels}
     kinds = subset("fsdd", "view", views, VIEWS)
     inputs = {kind: features(paths, cache or default_cache(), kind=kind, **settings) for kind in kinds}
-    return standardized(assemble("fsdd", inputs, target, rows, n_classes=10, cite=CITE))
+    given = dict.fromkeys(kinds, "image")
+    return standardized(assemble("fsdd", inputs, target, rows, given, n_classes=10, cite=CITE))
 
 
-def modalities(*, root: Path | None = None, views: list[str] | None = None, **_: object) -> list[str]:
-    """Return the names of the chosen views."""
-    return subset("fsdd", "view", views, VIEWS)
+def inputs(
+    *, root: Path | None = None, views: list[str] | None = None, **settings: float
+) -> dict[str, InputSpec]:
+    """Return the chosen views."""
+    chosen = subset("fsdd", "view", views, VIEWS)
+    return {kind: InputSpec("image", shape(kind=kind, **settings)) for kind in chosen}
 
 
 def files(*, root: Path | None = None, **_: object) -> list[Path]:

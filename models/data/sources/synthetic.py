@@ -7,71 +7,108 @@ from typing import Literal
 
 import numpy as np
 
-from sweeper.models.data.dataset import SPLITS, Dataset, assemble
+from sweeper.models.data.dataset import Dataset, assemble
+from sweeper.models.data.splits import SPLITS
 from sweeper.models.errors import UserError
+from sweeper.models.schema.ranges import Count, Share, ShareBelow1
 from sweeper.models.streams import numpy_stream
+from sweeper.models.values import TIMED, InputKind, InputSpec
 
-STEPS = 4
+STEPS, SAMPLES = 4, 64
 
 
 def load(
     *,
     root: Path | None = None,
     task: Literal["classification", "multilabel", "regression", "segmentation"] = "classification",
-    modalities: int = 2,
-    n_classes: int = 4,
-    train: int = 256,
-    validation: int = 128,
-    test: int = 128,
-    dim: int = 8,
+    modalities: Count = 2,
+    n_classes: Count = 4,
+    train: Count = 256,
+    validation: Count = 128,
+    test: Count = 128,
+    dim: Count = 8,
     signal: list[float] | float = 1.0,
     noise: list[float] | float = 1.0,
-    kind: Literal["vector", "sequence", "image"] = "vector",
+    kind: list[InputKind] | InputKind = "vector",
     data_seed: int = 0,
-    missing: float = 0.0,
+    missing: ShareBelow1 = 0.0,
+    shorter: Share = 0.0,
 ) -> Dataset:
     """Return modalities m0, m1, … whose sample is its class's centre plus white Gaussian noise, float32.
 
-    A sample is a vector (dim,), a sequence (4, dim) or an image (1, dim, dim). `signal` is the mean distance
-    between the centres of two classes, `noise` the std of each number, one for all modalities or one each;
-    with two classes a modality alone allows accuracy Φ(signal / (2 noise)) at best, whatever its size. Each
-    row lacks each modality with probability `missing` (its numbers are then 0); a row that would lack all
-    gets one back. Classes come in turn. A longer split begins with the rows of the shorter one and changes no
-    other split.
+    A sample is, by its `kind`, a vector (dim,), a sequence (4, dim), an image (1, dim, dim), a video (4, 1, dim, dim)
+    or audio (64 dim,); or 4 dim tokens of dim different ones, drawn with odds e^x of such a vector's x. `signal` is
+    the mean distance between the centres of two classes, `noise` the std of each number; all three are one for all
+    modalities or one each. With two classes a modality alone allows accuracy Φ(signal / (2 noise)) at best, whatever
+    its size. Each row lacks each modality with probability `missing` (its numbers are then 0); a row that would lack
+    all gets one back. What has steps is cut short in each row by up to a share `shorter` of them. Classes come in
+    turn. A longer split begins with the rows of the shorter one and changes no other split.
 
     Another `task` puts something else in the centre's place. Multilabel: the sum of the centres of a row's
     labels, each of which it has or not by chance. Regression: a point between two centres, the target going from
     -3 at the one to 3 at the other. Segmentation, of kind image: a disc of one class on a ground of class 0, a
     pixel being its class's grey; greys are evenly spaced, in an order of each modality's own.
 
-    Raises UserError for counts below one and numbers out of range.
+    Raises UserError for fewer than two classes, negative signals or noise, and as many of them as modalities or one.
     """
     sizes = dict(zip(SPLITS, (train, validation, test), strict=True))
-    for option, value in {"modalities": modalities, "dim": dim, **sizes}.items():
-        _demand(value >= 1, option, value, "whole numbers from 1")
     _demand(n_classes >= 2, "n_classes", n_classes, "whole numbers from 2")
-    _demand(0 <= missing < 1, "missing", missing, "numbers from 0 to below 1")
     distances, stds = _each("signal", signal, modalities), _each("noise", noise, modalities)
-    shape = {"vector": (dim,), "sequence": (STEPS, dim), "image": (1, dim, dim)}[kind]
+    specs = inputs(modalities=modalities, kind=kind, dim=dim)
     starts = np.cumsum([0, *sizes.values()])
     rows = {s: np.arange(a, b) for s, a, b in zip(SPLITS, starts, starts[1:], strict=False)}
-    _demand(kind == "image" or task != "segmentation", "kind", kind, "image, for segmentation")
+    images = all(spec.kind == "image" for spec in specs.values())
+    _demand(images or task != "segmentation", "kind", kind, "image, for segmentation")
     target = np.concatenate([_target(task, s, n, n_classes, dim, data_seed) for s, n in sizes.items()])
     present = _present(modalities, sizes, missing, data_seed)
-    inputs = {}
-    for m, distance, std in zip(present, distances, stds, strict=True):
+    found: dict[str, np.ndarray] = {}
+    lengths: dict[str, np.ndarray] = {}
+    for (m, spec), distance, std in zip(specs.items(), distances, stds, strict=True):
         streams = {s: numpy_stream(data_seed, "synthetic", s, m) for s in ("centres", *sizes)}
-        clean = _clean(task, target, n_classes, int(np.prod(shape)), distance, streams["centres"])
+        size = dim if spec.kind == "tokens" else int(np.prod(spec.shape))
+        clean = _clean(task, target, n_classes, size, distance, streams["centres"])
         white = [streams[s].normal(size=(n, clean.shape[1])) for s, n in sizes.items()]
         x = (clean + std * np.concatenate(white)) * present[m][:, None]
-        inputs[m] = x.astype(np.float32).reshape(-1, *shape)
-    given = {"task": task, "n_classes": n_classes, "cite": "synthetic Gaussian noise", "present": present}
-    return assemble("synthetic", inputs, target, rows, **given)
+        if spec.kind == "tokens":
+            draws = {s: numpy_stream(data_seed, "synthetic", s, m, "tokens") for s in sizes}
+            own = [_tokens(x[rows[s]], spec.shape[0], rng) for s, rng in draws.items()]
+            found[m] = np.concatenate(own) * present[m][:, None]
+        else:
+            found[m] = x.astype(np.float32).reshape(-1, *spec.shape)
+        if shorter and spec.kind in TIMED:
+            draws = {s: numpy_stream(data_seed, "synthetic", s, m, "length") for s in sizes}
+            lengths[m] = _lengths(spec.shape[0], shorter, [draws[s].random(n) for s, n in sizes.items()])
+    kinds = {m: spec.kind for m, spec in specs.items()}
+    given = {"task": task, "n_classes": n_classes, "cite": "synthetic Gaussian noise"}
+    return assemble("synthetic", found, target, rows, kinds, present=present, lengths=lengths, **given)
 
 
-def modalities(*, root: Path | None = None, modalities: int = 2, **_: object) -> list[str]:
+def _lengths(steps: int, shorter: float, shares: list[np.ndarray]) -> np.ndarray:
+    """Return the length of each row (N,): of `steps` up to the share `shorter` is cut off, but one is left."""
+    cut = (np.concatenate(shares) * shorter * steps).round().astype(int)
+    return np.maximum(steps - cut, 1)
+
+
+def inputs(
+    *,
+    root: Path | None = None,
+    modalities: int = 2,
+    kind: list[InputKind] | InputKind = "vector",
+    dim: int = 8,
+    **_: object,
+) -> dict[str, InputSpec]:
     """Return m0, m1, …"""
-    return [f"m{i}" for i in range(modalities)]
+    kinds = kind if isinstance(kind, list) else [kind] * modalities
+    _demand(len(kinds) == modalities, "kind", kind, f"one kind, or a list of {modalities} of them")
+    shapes = {
+        "vector": (dim,),
+        "sequence": (STEPS, dim),
+        "image": (1, dim, dim),
+        "video": (STEPS, 1, dim, dim),
+        "tokens": (STEPS * dim,),
+        "audio": (SAMPLES * dim,),
+    }
+    return {f"m{i}": InputSpec(own, shapes[own]) for i, own in enumerate(kinds)}
 
 
 def task(*, root: Path | None = None, task: str = "classification", **_: object) -> str:
@@ -127,6 +164,12 @@ def _clean(
         return low + (target[:, None] + 3) / 6 * (high - low)
     centres = _centres(n_classes, size, distance, rng)
     return target @ centres if task == "multilabel" else centres[target]
+
+
+def _tokens(scores: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
+    """Return tokens (n, steps), each drawn with odds e^x of the row's scores x (n, vocabulary)."""
+    gumbel = -np.log(-np.log(rng.random((len(scores), steps, scores.shape[1]))))
+    return (scores[:, None] + gumbel).argmax(-1)
 
 
 def _centres(n_classes: int, size: int, distance: float, rng: np.random.Generator) -> np.ndarray:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from sweeper.models.data import load_dataset, modalities
-from sweeper.models.data.dataset import SPLITS, mean_std
+from sweeper.models.data import inputs, load_dataset
+from sweeper.models.data.feed import Feed
 from sweeper.models.data.sources.arrays import task
+from sweeper.models.data.splits import SPLITS, carve
 from sweeper.models.errors import UserError
 
 N, C = 120, 3
@@ -45,9 +46,9 @@ def test_a_file_and_a_folder_give_the_same(tmp_path):
     a = load(tmp_path)
     b = load(tmp_path, as_folder=True)
     assert a.spec.modalities == b.spec.modalities
-    assert list(a.inputs) == modalities("arrays", {"path": "mine"}, root=tmp_path) == ["image", "text"]
-    assert a.scale == b.scale
+    assert list(a.inputs) == list(inputs("arrays", {"path": "mine"}, root=tmp_path)) == ["image", "text"]
     for m in a.inputs:
+        np.testing.assert_array_equal(a.scale[m], b.scale[m])
         np.testing.assert_array_equal(a.inputs[m], b.inputs[m])
     for split in SPLITS:
         np.testing.assert_array_equal(a.rows[split], b.rows[split])
@@ -64,22 +65,11 @@ def test_scale_is_mean_and_std_of_the_train_rows_that_have_the_modality(tmp_path
     present = np.arange(N) % 4 > 0
     dataset = load(tmp_path, text_present=present)
     train = dataset.rows["train"]
-    expected = dataset.inputs["text"][train[present[train]]]
+    expected = dataset.inputs["text"][train[present[train]]].reshape(-1, 4)
+    np.testing.assert_allclose(dataset.scale["text"], (expected.mean(0), expected.std(0)), rtol=1e-5)
+    dataset = load(tmp_path, {"standardize": "modality"}, text_present=present)
     assert dataset.scale["text"] == pytest.approx((expected.mean(), expected.std()), rel=1e-5)
-    assert load(tmp_path, {"standardize": False}).scale == {}
-
-
-def test_statistics_in_pieces_are_those_of_the_whole():
-    x = np.random.default_rng(0).normal(100, 3, (5000, 1000)).astype(np.float32)
-    rows = np.arange(0, 5000, 1)
-    x[3000:] += 50  # the pieces differ in their means
-    assert mean_std(x, rows) == pytest.approx((x.mean(dtype=float), x.std(dtype=float)), rel=1e-9)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
-def test_a_constant_modality_is_shifted_but_not_blown_up(value):
-    mean, std = mean_std(np.full((50, 7), value, np.float32), np.arange(50))
-    assert (mean, std) == (pytest.approx(value), 1.0)
+    assert load(tmp_path, {"standardize": "none"}).scale == {}
 
 
 def test_presence_is_kept_only_where_a_row_lacks_the_modality(tmp_path):
@@ -162,16 +152,19 @@ MISTAKES = {
     "beyond float32": ({"x_text": np.full((N, 2), 1e300)}, "beyond float32 in row 0"),
     "words as input": ({"x_text": np.full((N, 2), "a")}, "numbers, like uint8 or float32, are needed"),
     "foreign byte order": ({"x_text": np.zeros((N, 2), ">f4")}, "has type >f4"),
-    "too many axes": ({"x_text": np.zeros((N, 1, 2, 2, 2))}, r"has shape .*a sample must be a vector \(D,\)"),
-    "too few axes": ({"x_text": np.zeros(N)}, "a sample must be a vector"),
-    "nothing in it": ({"x_text": np.zeros((N, 0))}, "a sample must be a vector"),
+    "too many axes": (
+        {"x_text": np.zeros((N, 1, 1, 2, 2, 2))},
+        "x_text has shape .*; a sample needs one to four",
+    ),
+    "too few axes": ({"x_text": np.zeros(N)}, r"x_text has shape \(120,\); a sample needs one to four axes"),
+    "nothing in it": ({"x_text": np.zeros((N, 0))}, r"a sample of kind vector must be \(D,\)"),
     "odd name": ({"x_my-text": np.zeros((N, 2))}, "'my-text' has no usable name"),
     "float labels": ({"y": np.arange(N) % 2.0}, "y holds whole numbers as float64; store classes as whole"),
     "NaN labels": ({"y": np.full(N, np.nan)}, "targets hold NaN, infinity .* in row 0"),
     "infinite target": ({"y": np.where(np.arange(N) == 4, -np.inf, 0.5)}, "targets hold .* in row 4"),
     "pixels of no image": (
         {"y": np.arange(N * 4).reshape(N, 2, 2) % C},
-        "'text' is a sequence of shape .*image",
+        r"'text' is of kind sequence, a sample \(T, D\); segmentation needs an image",
     ),
     "pixels out of range": (
         {"x_text": None, "y": np.full((N, 2, 2), -2)},
@@ -211,6 +204,21 @@ MISTAKES = {
         "row 4 lacks every modality",
     ),
     "pickled": ({"y": np.array([{}] * N, object)}, "cannot be read"),
+    "length of nobody": ({"texts_length": np.ones(N, int)}, "did you mean 'text_length'"),
+    "length of no steps": (
+        {"image_length": np.ones(N, int)},
+        "length of 'image' is given, but it is of kind image; admissible: audio, sequence, tokens, video",
+    ),
+    "length of fractions": (
+        {"text_length": np.ones(N)},
+        r"length of 'text' has type float64 and shape \(120,\); one whole number per sample is needed",
+    ),
+    "length of two axes": ({"text_length": np.ones((N, 1), int)}, r"text_length has shape \(120, 1\)"),
+    "length beyond the end": (
+        {"text_length": np.arange(N) % 7},
+        "length of 'text' reaches from 0 to 6; 0 to 5 are admissible",
+    ),
+    "negative length": ({"text_length": np.arange(N) % 5 - 1}, "reaches from -1 to 3; 0 to 5 are admissible"),
     "no rows": ({"x_text": np.zeros((0, 2)), "x_image": None, "y": np.zeros(0, int)}, "is empty"),
 }
 
@@ -226,12 +234,14 @@ def test_a_mistake_is_told_in_one_sentence(tmp_path, mistake):
 @pytest.mark.parametrize("option", ["validation_fraction", "test_fraction"])
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1])
 def test_a_fraction_lies_between_0_and_1(tmp_path, option, value):
-    with pytest.raises(UserError, match=f"fraction is {value}; a number between 0 and 1"):
+    with pytest.raises(UserError, match=f"{option} is {value}; admissible: a number above 0 and below 1"):
         load(tmp_path, {option: value})
+    with pytest.raises(UserError, match=f"test fraction is {value}; a number between 0 and 1"):
+        carve(np.arange(9), np.arange(9) % 3, value, 0, "test")
 
 
 def test_a_missing_path_says_what_to_put_where(tmp_path):
-    for read in (load_dataset, modalities):
+    for read in (load_dataset, inputs):
         with pytest.raises(UserError, match=r"absent.npz is neither .* put x_<modality> and y there"):
             read("arrays", {"path": "absent.npz"}, root=tmp_path)
 
@@ -242,7 +252,7 @@ def test_a_folder_without_arrays_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign"])
-@pytest.mark.parametrize("read", [load_dataset, modalities])
+@pytest.mark.parametrize("read", [load_dataset, inputs])
 def test_a_damaged_file_is_named(tmp_path, damage, read):
     path = tmp_path / stored(tmp_path)
     path.write_bytes(path.read_bytes()[:300] if damage == "cut" else b"no arrays in here")
@@ -329,3 +339,105 @@ def test_splits_of_other_tasks_are_drawn_from_all_rows_or_by_group(tmp_path, pos
 def test_a_file_without_a_target_poses_no_task(tmp_path):
     with pytest.raises(UserError, match="has no y"):
         task(root=tmp_path, path=stored(tmp_path, y=None))
+
+
+# kinds and lengths
+
+
+def of_kinds(folder, **changes):
+    """Store a vector, a sequence, an image, a video, tokens and sound, the last two of two axes; return the path."""
+    rng = np.random.default_rng(1)
+    arrays = {
+        "x_vector": rng.normal(size=(N, 3)).astype(np.float32),
+        "x_sequence": rng.normal(size=(N, 4, 3)).astype(np.float32),
+        "x_image": rng.normal(size=(N, 2, 3, 3)).astype(np.float32),
+        "x_video": rng.normal(size=(N, 4, 1, 3, 2)).astype(np.float32),
+        "x_words": rng.integers(0, 9, (N, 6)).astype(np.uint16),
+        "x_sound": rng.normal(size=(N, 20)).astype(np.float32),
+        "y": np.arange(N) % C,
+    } | changes
+    np.savez(folder / "kinds.npz", **arrays)
+    return {"path": "kinds.npz", "kinds": {"words": "tokens", "sound": "audio"}}
+
+
+def test_kinds_are_told_by_the_axes_or_by_the_study(tmp_path):
+    options = of_kinds(tmp_path)
+    dataset = load_dataset("arrays", options, root=tmp_path)
+    kinds = {m: spec.kind for m, spec in dataset.spec.modalities.items()}
+    own = ("vector", "sequence", "image", "video")
+    assert kinds == dict(zip(own, own, strict=True)) | {"words": "tokens", "sound": "audio"}
+    told = inputs("arrays", options, root=tmp_path)
+    assert list(told) == list(dataset.spec.modalities)
+    for m, spec in dataset.spec.modalities.items():
+        assert (told[m].kind, told[m].shape) == (spec.kind, spec.shape)
+        assert spec.shape == dataset.inputs[m].shape[1:]
+
+
+def test_tokens_stay_whole_numbers_without_a_scale_and_their_vocabulary_is_counted(tmp_path):
+    dataset = load_dataset("arrays", of_kinds(tmp_path), root=tmp_path)
+    spec = dataset.spec.modalities["words"]
+    assert (spec.dtype, spec.vocabulary) == ("int64", 9)
+    assert set(dataset.scale) == {"vector", "sequence", "image", "video", "sound"}
+    batch = next(Feed(dataset, dataset.rows["test"]).batches(5))
+    assert str(batch.inputs["words"].dtype) == "torch.int64"
+    np.testing.assert_array_equal(batch.inputs["words"], dataset.inputs["words"][batch.index])
+    assert {str(x.dtype) for m, x in batch.inputs.items() if m != "words"} == {"torch.float32"}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint64, np.int32])
+def test_lengths_of_any_whole_type_say_which_steps_there_are(tmp_path, kind):
+    length = (1 + np.arange(N) % 4).astype(kind)
+    dataset = load_dataset("arrays", of_kinds(tmp_path, video_length=length), root=tmp_path)
+    assert list(dataset.lengths) == ["video"]
+    batch = next(Feed(dataset, dataset.rows["train"]).batches(9))
+    np.testing.assert_array_equal(batch.mask["video"].sum(1), length[batch.index])
+
+
+def test_what_stands_behind_a_rows_end_is_no_part_of_its_scale(tmp_path):
+    x, length = sound_arrays()["x_text"], np.arange(N) % 6
+    behind = np.arange(5) >= length[:, None]
+    x[behind] = 1e6
+    dataset = load(tmp_path, x_text=x, text_length=length)
+    train = dataset.rows["train"]
+    expected = x[train][~behind[train]]
+    np.testing.assert_allclose(dataset.scale["text"], (expected.mean(0), expected.std(0)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "sentence"),
+    [
+        ({"sounds": "audio"}, "unknown modality 'sounds' in kinds .*; did you mean 'sound'"),
+        (
+            {"sound": "sounds"},
+            r"kinds is .*; admissible: a mapping to vector \| sequence \| image \| video \| tokens",
+        ),
+        ({"vector": "tokens"}, "modality 'vector' has type <f4; whole numbers from 0 are needed"),
+        ({"vector": "image"}, r"has shape \(120, 3\); a sample of kind image must be \(C, H, W\)"),
+        ({"video": "audio"}, r"a sample of kind audio must be \(T,\)"),
+        ({"video": "tokens"}, "has type <f4; whole numbers from 0"),
+        ({"words": "sequence"}, r"a sample of kind sequence must be \(T, D\)"),
+    ],
+)
+def test_kinds_that_the_arrays_are_not_are_refused(tmp_path, kinds, sentence):
+    with pytest.raises(UserError, match=sentence) as told:
+        load_dataset("arrays", of_kinds(tmp_path) | {"kinds": kinds}, root=tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_negative_tokens_are_refused(tmp_path):
+    words = np.ones((N, 6), int)
+    words[17, 3] = -1
+    with pytest.raises(UserError, match="modality 'words' holds a negative number in row 17; clean it first"):
+        load_dataset("arrays", of_kinds(tmp_path, x_words=words), root=tmp_path)
+
+
+def test_an_array_of_five_axes_that_the_study_does_not_name_is_told_without_loading(tmp_path):
+    options = of_kinds(tmp_path, x_video=np.zeros((N, 1, 1, 1, 1, 1)))
+    with pytest.raises(UserError, match=r"x_video has shape .* a sample needs one to four axes, or a kind"):
+        inputs("arrays", options, root=tmp_path)
+
+
+def test_heads_of_arrays_are_read_without_their_contents(tmp_path, monkeypatch):
+    options = of_kinds(tmp_path)
+    monkeypatch.setattr(np, "load", None)
+    assert inputs("arrays", options, root=tmp_path)["video"].shape == (4, 1, 3, 2)

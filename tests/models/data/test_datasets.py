@@ -1,5 +1,6 @@
 """What every dataset keeps to, and what each of the built-in ones promises."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from sweeper.models.data import fingerprint, load_dataset, modalities
-from sweeper.models.data.dataset import SPLITS, carve
+from sweeper.models.data import fingerprint, inputs, load_dataset
+from sweeper.models.data.splits import SPLITS, carve
 from sweeper.models.errors import UserError
 from sweeper.models.schema import entries as registry
+from sweeper.models.training.build import build_method
 
 ROOT = Path(os.environ.get("SWEEPER_DATA", "absent"))
 needs_data = pytest.mark.skipif(
@@ -67,29 +69,62 @@ def test_every_class_is_in_every_split_and_no_row_in_two(case, cache):
     assert spec.cite
 
 
-def test_modalities_are_known_without_loading(case, cache, monkeypatch):
+def told(spec):
+    """What must be known of an input before it is loaded."""
+    return spec.kind, spec.shape
+
+
+def test_modalities_their_kinds_and_shapes_are_known_without_loading(case, cache, monkeypatch):
     name, options, root = case
     spec = load_dataset(name, options, root, cache).spec
     monkeypatch.setattr(registry.Entry, "load", None)
-    assert modalities(name, options, root) == list(spec.modalities)
+    monkeypatch.setattr(np.random, "default_rng", None)
+    found = inputs(name, options, root)
+    assert list(found) == list(spec.modalities)
+    assert {m: told(s) for m, s in found.items()} == {m: told(s) for m, s in spec.modalities.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("digits3", {"modalities": ["signed"]}),
+        ("fsdd", {"views": ["logstft"], "n_fft": 512, "hop": 100, "seconds": 0.5}),
+        ("fsdd", {"n_mels": 20, "sample_rate": 4000}),
+    ],
+)
+@needs_data
+def test_options_that_change_shapes_change_what_is_told(name, options, cache):
+    spec, found = load_dataset(name, options, ROOT, cache).spec, inputs(name, options, ROOT)
+    assert {m: told(s) for m, s in found.items()} == {m: told(s) for m, s in spec.modalities.items()}
 
 
 def test_train_inputs_are_standardized(case, cache):
     name, options, root = case
     dataset = load_dataset(name, options, root, cache)
-    if name in ("digits", "synthetic"):
-        return  # fixed by their nature: 0..16, and unit noise
+    if name == "synthetic":
+        return  # fixed by its nature: unit noise
     for m, x in dataset.inputs.items():
         mean, std = dataset.scale[m]
         z = (x[dataset.rows["train"]].astype(float) - mean) / std
-        assert z.mean() == pytest.approx(0, abs=1e-6)
-        assert z.std() == pytest.approx(1, abs=1e-6)
+        features = np.moveaxis(z, 1, 0).reshape(
+            z.shape[1], -1
+        )  # of a vector its numbers, of an image its channels
+        varies = features.std(1) > 0
+        assert features.mean(1) == pytest.approx(0, abs=1e-6)
+        assert features[varies].std(1) == pytest.approx(1, abs=1e-6)
+        assert varies.all() or name == "digits"  # whose corners nobody writes in
+
+
+def test_digits_have_a_scale_for_each_pixel_or_one_for_each_half():
+    for standardize, size in (("feature", 32), ("modality", 1)):
+        for m, (mean, std) in load_dataset("digits", {"standardize": standardize}).scale.items():
+            assert np.size(mean) == np.size(std) == size, m
 
 
 def test_importing_and_planning_stay_light():
     script = (
-        "import sys; from sweeper.models.data import fingerprint, modalities\n"
-        "for n in ('synthetic', 'digits'): fingerprint(n, {}); modalities(n, {})\n"
+        "import sys; from sweeper.models.data import fingerprint, inputs, task\n"
+        "for n in ('synthetic', 'digits'): fingerprint(n, {}); inputs(n, {}); task(n, {})\n"
         "print({'torch', 'sklearn', 'librosa', 'soundfile', 'scipy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -117,7 +152,7 @@ def test_a_fingerprint_tells_contents_apart_but_not_places(tmp_path):
     assert prints[0] == prints[1] != prints[2]
 
 
-@pytest.mark.parametrize("read", [load_dataset, fingerprint, modalities])
+@pytest.mark.parametrize("read", [load_dataset, fingerprint, inputs])
 def test_an_unknown_name_or_option_is_told_with_the_nearest(read):
     with pytest.raises(UserError, match="unknown dataset 'digit3'; did you mean 'digits3'"):
         read("digit3", {})
@@ -195,6 +230,11 @@ def test_fsdd_refuses_odd_names_and_too_few_speakers(tmp_path):
 def test_no_modality_has_a_name_that_a_torch_module_cannot_hold():
     from torch import nn
 
-    from sweeper.models.data.dataset import TAKEN_NAMES
-
-    assert {name for name in dir(nn.ModuleDict()) if not name.startswith("_")} <= TAKEN_NAMES
+    taken = [name for name in dir(nn.ModuleDict()) if name.isidentifier()]
+    assert {"keys", "type", "_modules"} <= set(taken)
+    spec = load_dataset("synthetic", {"modalities": 1}).spec
+    (one,) = spec.modalities.values()
+    for name in taken:
+        own = dataclasses.replace(spec, modalities={name: one})
+        with pytest.raises(UserError, match=f"modality '{name}' is called like an attribute .*another name"):
+            build_method(own, {}, {"name": "concat"}, {"name": "joint"}, 0)

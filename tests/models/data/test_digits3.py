@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.models.data import load_dataset, modalities
-from sweeper.models.data.dataset import SPLITS
+from sweeper.models.data import inputs, load_dataset
+from sweeper.models.data.splits import SPLITS
 from sweeper.models.errors import UserError
 
 ROOT = Path(os.environ.get("SWEEPER_DATA", "absent"))
@@ -121,7 +121,7 @@ def test_a_plain_model_learns_each_modality(modality, accuracy):
 @pytest.mark.parametrize("choice", [[], ["spoken", "spoken"]])
 def test_modalities_are_chosen_once_each(choice):
     with pytest.raises(UserError, match="one or more of spoken, written, signed, each once"):
-        modalities("digits3", {"modalities": choice})
+        inputs("digits3", {"modalities": choice})
 
 
 def test_another_file_in_the_place_of_digits3_is_refused(tmp_path):

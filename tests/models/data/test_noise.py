@@ -12,9 +12,11 @@ import torch
 from sweeper.models.data import load_dataset
 from sweeper.models.data.dataset import assemble, standardized
 from sweeper.models.data.feed import Feed
-from sweeper.models.data.noise.conditions import _KNOWN, CLEAN, LARGEST, Condition, check, corrupted, parse
+from sweeper.models.data.noise.conditions import CLEAN, LARGEST, Condition, check, parse
+from sweeper.models.data.noise.corrupted import corrupted
 from sweeper.models.data.noise.corruptions import CORRUPTIONS
 from sweeper.models.errors import UserError
+from sweeper.models.values import TIMED
 
 N = 400
 TEST = np.arange(200, N)
@@ -22,24 +24,27 @@ ALL = sorted((kind, mode) for mode, kinds in CORRUPTIONS.items() for kind in kin
 
 
 def mixed(**present):
-    """Return a vector, a sequence and two uint8 images, one of two channels, in standardised units."""
+    """Return a dataset of every kind of input, two uint8 images among them, one of two channels, in standard units."""
     rng = np.random.default_rng(0)
     inputs = {
         "vector": rng.normal(3, 2, (N, 6)).astype(np.float32),
         "sequence": rng.normal(-1, 0.5, (N, 10, 4)).astype(np.float32),
         "image": rng.integers(0, 256, (N, 1, 8, 8), dtype=np.uint8),
         "colour": rng.integers(16, 236, (N, 2, 5, 10), dtype=np.uint8),
+        "video": rng.normal(2, 3, (N, 5, 1, 4, 3)).astype(np.float32),
+        "tokens": rng.integers(1, 9, (N, 7)),
+        "audio": rng.normal(0.5, 0.1, (N, 20)).astype(np.float32),
     }
     rows = {"train": np.arange(100), "validation": np.arange(100, 200), "test": TEST}
-    target = np.arange(N) % 4
-    return standardized(assemble("mixed", inputs, target, rows, cite="none", present=present))
+    target, kinds = np.arange(N) % 4, {m: m for m in inputs} | {"colour": "image"}
+    return standardized(assemble("mixed", inputs, target, rows, kinds, cite="none", present=present))
 
 
 def images(*values, size=(1, 8, 8), n=N):
     """Return a dataset of one uint8 image `x` per row, each of one value."""
     x = np.broadcast_to(np.resize(values, n)[:, None, None, None], (n, *size)).astype(np.uint8)
     rows = {"train": np.arange(2, n), "validation": np.array([0]), "test": np.array([1])}
-    return assemble("flat", {"x": x}, np.arange(n) % 2, rows, cite="none")
+    return assemble("flat", {"x": x}, np.arange(n) % 2, rows, {"x": "image"}, cite="none")
 
 
 def read(dataset, condition, rows=TEST, repeat=0):
@@ -112,7 +117,7 @@ def test_coins_fall_alike_at_every_level_and_kind_and_apart_by_modality_repeat_a
 
 
 def test_qmf_salt_is_more_frequent_with_the_level():
-    dataset = images(100, n=1000)
+    dataset = images(100, size=(1, 16, 16), n=1000)  # so large that some pixel is struck
     for level, share in ((5, 0.25), (10, 0.5)):
         found, hits = read(dataset, f"salt-{level} (mode qmf)", np.arange(1000))
         assert hits["x"].mean() == pytest.approx(share, abs=0.05)
@@ -177,19 +182,30 @@ def test_noise_is_measured_by_the_std_of_the_rows_whatever_scale_a_batch_has(sta
     assert noise.std() == pytest.approx(0.5 * dataset.inputs["vector"][:100].std(), rel=0.05)
 
 
+def test_noise_is_measured_by_the_std_of_each_feature():
+    dataset = mixed()
+    x = dataset.inputs["sequence"] * np.array([1, 0.1, 10, 0], np.float32)
+    dataset = replace(dataset, inputs={**dataset.inputs, "sequence": x})
+    noise = read(dataset, "feature-5 (share 1)", np.arange(N))[0]["sequence"] - x
+    expected = 0.5 * x[:100].std((0, 1))
+    expected[3] = 0.5  # a constant has no std; a unit stands in
+    np.testing.assert_allclose(noise.std((0, 1)), expected, rtol=0.05)
+
+
 def test_statistics_are_computed_once_and_forgotten_with_the_dataset():
     dataset = mixed()
-    corrupted(dataset, parse("salt-5"), 0, TEST)[0].inputs["image"][TEST]
-    known = _KNOWN[id(dataset)]
+    under = corrupted(dataset, parse("salt-5"), 0, TEST)[0]
+    under.inputs["image"][TEST]
+    known = dataset.statistics
     corrupted(dataset, parse("gaussian-5"), 1, TEST)[0].inputs["image"][TEST]
-    assert _KNOWN[id(dataset)] is known
+    assert dataset.statistics is known
+    assert under.inputs["image"].train is known["image"]
     assert "range" in vars(known["image"])
     assert "range" not in vars(known["vector"])
-    key, alive = id(dataset), weakref.ref(dataset)
-    del dataset
+    alive = weakref.ref(dataset), weakref.ref(known["image"])
+    del dataset, under, known
     gc.collect()
-    assert alive() is None
-    assert key not in _KNOWN
+    assert [ref() for ref in alive] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -290,6 +306,91 @@ def test_what_dropout_takes_at_a_level_a_higher_one_takes_too():
         assert high.sum() > low.sum()
 
 
+# lengths
+
+
+def shorter(steps=9, behind=50):
+    """Return the timed kinds of `mixed` in rows of up to five of their `steps`, garbage behind the ends."""
+    rng = np.random.default_rng(3)
+    shapes = {"sequence": (3,), "video": (1, 4, 3), "tokens": (), "audio": ()}
+    inputs = {m: rng.integers(1, 9, (N, 9, *own)).astype(np.float32) for m, own in shapes.items()}
+    inputs["tokens"] = inputs["tokens"].astype(int)
+    lengths = {m: rng.integers(1, 6, N) for m in shapes}
+    for m, own in lengths.items():
+        inputs[m][np.arange(9) >= own[:, None]] = behind
+    inputs = {m: x[:, :steps] for m, x in inputs.items()}
+    rows = {"train": np.arange(100), "validation": np.arange(100, 200), "test": TEST}
+    kinds = {m: m for m in inputs}
+    return assemble("shorter", inputs, np.arange(N) % 4, rows, kinds, cite="none", lengths=lengths)
+
+
+OF_TIME = sorted((kind, m) for kind, fits in CORRUPTIONS["clean"].items() for m in fits if m in TIMED)
+
+
+@pytest.mark.parametrize(("kind", "m"), OF_TIME)
+def test_nothing_behind_a_rows_end_changes_and_noise_does_not_depend_on_it(kind, m):
+    dataset = shorter()
+    level = min(20, LARGEST.get(kind, 20))
+    label = f"{kind}-{level:g}@{m} (share 1)"
+    found, hits = read(dataset, label)
+    there = np.arange(9) < dataset.lengths[m][TEST][:, None]
+    np.testing.assert_array_equal(found[m][~there], dataset.inputs[m][TEST][~there])
+    assert (found[m][there] != dataset.inputs[m][TEST][there]).any()
+    assert hits[m].any()
+    cut, _ = read(shorter(steps=5), label)  # without most of what follows the ends
+    np.testing.assert_array_equal(found[m][:, :5][there[:, :5]], cut[m][there[:, :5]])
+    other, _ = read(shorter(behind=7), label)
+    np.testing.assert_array_equal(found[m][there], other[m][there])
+
+
+@pytest.mark.parametrize("m", ["sequence", "tokens", "audio", "video"])
+def test_a_span_of_time_is_a_share_of_the_steps_that_are_there(m):
+    dataset = shorter()
+    found, _ = read(dataset, f"time-5@{m} (share 1)")
+    gone = (found[m] != dataset.inputs[m][TEST]).reshape(len(TEST), 9, -1).any(2).sum(1)
+    lengths = dataset.lengths[m][TEST]
+    assert (
+        gone == np.array([round(n / 2) for n in lengths.tolist()])
+    ).mean() > 0.9  # some number is the mean already
+    assert (gone <= np.array([round(n / 2) for n in lengths.tolist()])).all()
+
+
+def test_a_row_without_a_step_stays_as_it_is():
+    dataset = shorter()
+    dataset = replace(
+        dataset, lengths={m: np.where(np.arange(N) % 2, n, 0) for m, n in dataset.lengths.items()}
+    )
+    for kind, m in OF_TIME:
+        found, _ = read(dataset, f"{kind}-10@{m} (share 1)")
+        np.testing.assert_array_equal(found[m][::2], dataset.inputs[m][TEST][::2])
+
+
+def test_tokens_are_read_in_their_own_type_and_taken_away_to_0():
+    dataset = mixed()
+    for kind in ("words", "time"):
+        found, hits = read(dataset, f"{kind}-10@tokens (share 0.5)")
+        assert found["tokens"].dtype == dataset.inputs["tokens"].dtype
+        assert not found["tokens"][hits["tokens"]].any()
+        np.testing.assert_array_equal(
+            found["tokens"][~hits["tokens"]], dataset.inputs["tokens"][TEST][~hits["tokens"]]
+        )
+        batch = next(Feed(dataset, TEST, condition=parse(f"{kind}-4")).batches(50))
+        assert batch.inputs["tokens"].dtype == torch.int64
+
+
+def test_qmf_salt_strikes_equal_images_differently_and_again_the_same():
+    dataset, rows = images(100, n=200), np.arange(200)
+    found, hits = read(dataset, "salt-10 (mode qmf, share 1)", rows)
+    assert hits["x"].all()
+    assert len(np.unique(found["x"].reshape(200, -1), axis=0)) == 200
+    np.testing.assert_array_equal(read(dataset, "salt-10 (mode qmf, share 1)", rows)[0]["x"], found["x"])
+    np.testing.assert_array_equal(
+        read(dataset, "salt-10 (mode qmf, share 1)", rows[50:60])[0]["x"], found["x"][50:60]
+    )
+    again, _ = read(dataset, "salt-10 (mode qmf, share 1)", rows, repeat=1)
+    assert (again["x"] != found["x"]).any()
+
+
 # labels and errors
 
 CONDITIONS = [
@@ -334,23 +435,26 @@ def test_a_mapping_says_the_same_as_a_label():
         ("gaussian-", "cannot be read"),
         ("gaussian-5@", "cannot be read"),
         ("gaussian-five", "level is 'five'; a number"),
-        ("gaussian--5", "level is -5.0; admissible: numbers from 0"),
+        ("gaussian--5", "level is -5.0; admissible: a number from 0"),
         ("gaussian-nan", "level is nan"),
         ("gaussian-inf", "level is inf"),
         ("gaussian-5@a+a", "modalities is .*each once"),
         ("gaussian-5 (shape 1)", "did you mean 'share'"),
+        ("salt-101", "level is 101.0; admissible: a number from 0 to 100"),
         ("gaussian-5 (share most)", "share is 'most'"),
-        ("gaussian-5 (share 1.5)", "share is 1.5; admissible: numbers from 0 to 1"),
+        ("gaussian-5 (share 1.5)", "share is 1.5; admissible: a number from 0 to 1"),
         ("blur-5 (mode qmf)", "unknown condition 'blur' in mode 'qmf'; admissible: clean, gaussian, salt"),
         ("clean-5", "'clean' has a level or options"),
         ("clean@a", "'clean' has a level or options"),
         ({"name": "clean", "repeats": 3}, "'clean' has a level or options"),
         ({"name": "gaussian-5", "share": -0.1}, "share is -0.1"),
-        ({"name": "gaussian-5", "share": True}, "share is True; admissible: a number"),
-        ({"name": "gaussian-5", "repeats": 0}, "repeats is 0; admissible: whole numbers from 1"),
-        ({"name": "gaussian-5", "repeats": 2.5}, "repeats is 2.5; admissible: a whole number"),
+        ({"name": "gaussian-5", "share": True}, "share is True; admissible: a number from 0 to 1"),
+        ({"name": "gaussian-5", "repeats": 0}, "repeats is 0; admissible: a whole number from 1"),
+        ({"name": "gaussian-5", "repeats": 2.5}, "repeats is 2.5; admissible: a whole number from 1"),
         ({"name": "gaussian-5", "mode": "fast"}, "mode is 'fast'; admissible: clean | qmf"),
         ({"name": "gaussian-5", "modalities": "a"}, "modalities is 'a'; admissible: a list of text"),
+        ({"name": "gaussian-5", "modalities": 5}, "modalities is 5; admissible: a list of text"),
+        ({"name": "gaussian-5", "modalities": ["a", 1]}, r"modalities is \('a', 1\); admissible: a list of text"),
         ({"name": "gaussian-5", "repeat": 3}, "unknown key 'repeat' .*did you mean 'repeats'"),
         ({"name": "gaussian-5", 3: 3}, "unknown key 3"),
         ({"name": "gaussian-5@a", "modalities": ["b"]}, "say it once"),
@@ -369,8 +473,15 @@ def test_what_cannot_be_a_condition_is_told_in_a_sentence(value, words):
     ("label", "words"),
     [
         ("gaussian-5@imag", "unknown modality 'imag' .*did you mean 'image'"),
-        ("words-5@image", "modality 'image' is of kind image; admissible: sequence"),
-        ("time-5@sequence+vector", "modality 'vector' is of kind vector; admissible: sequence, image"),
+        ("words-5@image", "modality 'image' is of kind image; admissible: sequence, tokens"),
+        (
+            "time-5@sequence+vector",
+            "modality 'vector' is of kind vector; admissible: sequence, tokens, audio, image, video",
+        ),
+        (
+            "feature-5@tokens",
+            "modality 'tokens' is of kind tokens; admissible: vector, sequence, image, video, audio",
+        ),
         ("gaussian-5@sequence (mode qmf)", "modality 'sequence' is of kind sequence; admissible: image"),
     ],
 )
@@ -385,7 +496,9 @@ def test_a_condition_that_does_not_fit_the_dataset_is_refused(label, words):
 def test_a_condition_that_fits_no_modality_is_refused_and_one_that_fits_some_is_not():
     check(parse("words-5"), mixed().spec)
     check(CLEAN, mixed().spec)
-    with pytest.raises(UserError, match=r"words-5' fits no modality .*: x \(image\); admissible: sequence"):
+    with pytest.raises(
+        UserError, match=r"words-5' fits no modality .*: x \(image\); admissible: sequence, tokens"
+    ):
         check(parse("words-5"), images(1).spec)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sweeper.models.data import load_dataset
+from sweeper.models.data import inputs, load_dataset
 from sweeper.models.errors import UserError
 
 
@@ -11,12 +11,60 @@ def synthetic(**options):
     return load_dataset("synthetic", options)
 
 
-@pytest.mark.parametrize(("kind", "shape"), [("vector", (6,)), ("sequence", (4, 6)), ("image", (1, 6, 6))])
+SHAPES = {
+    "vector": (6,),
+    "sequence": (4, 6),
+    "image": (1, 6, 6),
+    "video": (4, 1, 6, 6),
+    "tokens": (24,),
+    "audio": (384,),
+}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_has_the_asked_shapes(kind, shape, count):
-    dataset = synthetic(kind=kind, dim=6, modalities=count, train=40)
-    assert {m: s.shape for m, s in dataset.spec.modalities.items()} == {f"m{i}": shape for i in range(count)}
+def test_has_the_asked_shapes(kind, count):
+    options = {"kind": kind, "dim": 6, "modalities": count}
+    dataset = synthetic(train=40, **options)
+    for specs in (dataset.spec.modalities, inputs("synthetic", options)):
+        assert list(specs) == [f"m{i}" for i in range(count)]
+        assert {(spec.kind, spec.shape) for spec in specs.values()} == {(kind, SHAPES[kind])}
+    assert {x.shape[1:] for x in dataset.inputs.values()} == {SHAPES[kind]}
     assert dataset.spec.sizes == {"train": 40, "validation": 128, "test": 128}
+    assert not dataset.lengths
+
+
+def test_modalities_may_be_of_different_kinds():
+    dataset = synthetic(kind=list(SHAPES), modalities=6, dim=6)
+    assert [spec.kind for spec in dataset.spec.modalities.values()] == list(SHAPES)
+    alone = synthetic(kind=["video", "sequence"], dim=6)
+    np.testing.assert_array_equal(alone.inputs["m1"], dataset.inputs["m1"])
+
+
+def test_tokens_are_drawn_by_their_scores():
+    still = synthetic(kind="vector", dim=4, modalities=1, train=8, n_classes=2, signal=3.0, noise=0.0)
+    dataset = synthetic(kind="tokens", dim=4, modalities=1, train=4000, n_classes=2, signal=3.0, noise=0.0)
+    assert dataset.spec.modalities["m0"].vocabulary == 4
+    for label in (0, 1):
+        odds = np.exp(still.inputs["m0"][label])
+        drawn = dataset.inputs["m0"][:4000][dataset.target[:4000] == label]
+        shares = [(drawn == token).mean() for token in range(4)]
+        assert shares == pytest.approx(odds / odds.sum(), abs=0.01)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_what_has_steps_is_cut_short_by_up_to_the_share(kind):
+    dataset = synthetic(kind=kind, dim=6, train=3000, shorter=0.5)
+    if kind in ("vector", "image"):
+        assert not dataset.lengths
+        return
+    steps = SHAPES[kind][0]
+    assert set(dataset.lengths) == {"m0", "m1"}
+    for lengths in dataset.lengths.values():
+        assert (lengths.min(), lengths.max()) == (steps // 2, steps)
+        assert lengths.mean() == pytest.approx(0.75 * steps, rel=0.03)
+    assert not np.array_equal(*dataset.lengths.values())
+    assert synthetic(kind=kind, dim=6, shorter=1.0, train=3000).lengths["m0"].min() == 1
 
 
 @pytest.mark.parametrize("kind", ["vector", "image"])
@@ -54,11 +102,25 @@ def test_rows_lack_modalities_but_never_all():
     assert synthetic(missing=0.9, modalities=1).present == {}
 
 
-def test_a_longer_split_begins_with_the_shorter_and_moves_no_other():
-    short, long = (synthetic(train=n, missing=0.2) for n in (100, 200))
-    for m in short.inputs:
-        np.testing.assert_array_equal(short.inputs[m][:100], long.inputs[m][:100])
-        np.testing.assert_array_equal(short.inputs[m][short.rows["test"]], long.inputs[m][long.rows["test"]])
+def test_tokens_that_a_row_lacks_are_0_too():
+    dataset = synthetic(missing=0.3, kind="tokens")
+    for m, mask in dataset.present.items():
+        assert not dataset.inputs[m][~mask].any()
+        assert dataset.inputs[m][mask].any(1).all()
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_longer_split_begins_with_the_shorter_and_moves_no_other(kind):
+    short, long = (synthetic(train=n, missing=0.2, kind=kind, shorter=0.5) for n in (100, 200))
+    assert short.lengths.keys() == long.lengths.keys()
+    pairs = [(own[m], other[m]) for own, other in zip(parts(short), parts(long), strict=True) for m in own]
+    for a, b in pairs:
+        np.testing.assert_array_equal(a[:100], b[:100])
+        np.testing.assert_array_equal(a[short.rows["test"]], b[long.rows["test"]])
+
+
+def parts(dataset):
+    return dataset.inputs, dataset.present, dataset.lengths
 
 
 def test_is_seeded():
@@ -70,15 +132,21 @@ def test_is_seeded():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"modalities": 0}, "modalities is 0; admissible: whole numbers from 1"),
+        ({"modalities": 0}, "modalities is 0; admissible: a whole number from 1"),
         ({"test": 0}, "test is 0"),
         ({"dim": -1}, "dim is -1"),
         ({"n_classes": 1}, "n_classes is 1; admissible: whole numbers from 2"),
         ({"train": 3}, "train holds no sample of class 3"),
-        ({"missing": 1.0}, "missing is 1.0; admissible: numbers from 0 to below 1"),
+        ({"missing": 1.0}, "missing is 1.0; admissible: a number from 0 to below 1"),
         ({"signal": [1.0]}, r"signal is \[1.0\]; admissible: a number from 0, or a list of 2 of them"),
         ({"noise": -1.0}, "noise is -1.0"),
-        ({"kind": "video"}, "kind is 'video'; admissible: vector | sequence | image"),
+        ({"shorter": 1.5}, "shorter is 1.5; admissible: a number from 0 to 1"),
+        (
+            {"kind": "sound"},
+            r"kind is 'sound'; admissible: a list of vector \| sequence \| image \| video",
+        ),
+        ({"kind": ["image"]}, r"kind is \['image'\]; admissible: one kind, or a list of 2 of them"),
+        ({"kind": "video", "task": "segmentation"}, "kind is video; admissible: image, for segmentation"),
     ],
 )
 def test_refuses_in_a_sentence(options, sentence):

@@ -1,67 +1,137 @@
-import inspect
+"""Every encoder on every kind of input that it takes: shapes, rows, weights, layers, and each one's own promises."""
 
 import pytest
 import torch
 from torch import nn
 
-from sweeper.models.encoders import all as encoders
+from sweeper.models.encoders.base import DIM, Projected
+from sweeper.models.encoders.convnet import Convnet
+from sweeper.models.encoders.maps import Maps
+from sweeper.models.encoders.mlp import Mlp
+from sweeper.models.encoders.sequence import Sequence
+from sweeper.models.encoders.wave import Wave
 from sweeper.models.errors import UserError
 from sweeper.models.maths.gradients import flat, hvp, twice_differentiable
 from sweeper.models.schema.entries import entries
-from sweeper.models.values import InputSpec
+from sweeper.models.values import AXES, TIMED, InputSpec, Tokens
 
-VECTOR, SEQUENCE, IMAGE = InputSpec((7,)), InputSpec((5, 3)), InputSpec((1, 8, 8))
+VECTOR, STEPS, IMAGE = InputSpec("vector", (7,)), InputSpec("sequence", (5, 3)), InputSpec("image", (1, 8, 8))
+VIDEO, TEXT = InputSpec("video", (4, 2, 9, 8)), InputSpec("tokens", (6,), "int64", 11)
+SOUND, WIDE, LARGE = (
+    InputSpec("audio", (70,)),
+    InputSpec("image", (2, 17, 9)),
+    InputSpec("image", (2, 32, 32)),
+)
 STANDARD = {"resnet18": 11_176_512, "resnet34": 21_284_672, "resnet50": 23_508_032}
 CASES = [
     ("mlp", VECTOR, {}),
-    ("mlp", SEQUENCE, {"layers": 0}),
+    ("mlp", STEPS, {"layers": 0}),
     ("mlp", IMAGE, {"layers": 2, "hidden": 9, "dim": 4}),
     ("convnet", IMAGE, {}),
-    ("convnet", InputSpec((2, 17, 9)), {"norm": "batch", "width": 6, "layers": 4, "dim": 3}),
+    ("convnet", WIDE, {"norm": "batch", "width": 6, "layers": 4, "dim": 3}),
     ("convnet", IMAGE, {"norm": "group", "width": 6}),
-    ("resnet18", InputSpec((2, 32, 32)), {"width": 4}),
+    ("convnet", VIDEO, {"width": 4, "dim": 5}),
+    ("resnet18", LARGE, {"width": 4}),
+    ("resnet18", VIDEO, {"width": 4}),
     ("resnet34", IMAGE, {"width": 4}),
+    ("resnet34", VIDEO, {"width": 4}),
     ("resnet50", IMAGE, {"width": 4}),
-    ("sequence", SEQUENCE, {"kind": "gru", "layers": 2, "dim": 6}),
-    ("sequence", SEQUENCE, {"kind": "transformer", "layers": 2, "dim": 6, "heads": 2}),
-    ("sequence", SEQUENCE, {"kind": "transformer", "dim": 5, "heads": 1}),
+    ("resnet50", VIDEO, {"width": 4}),
+    ("sequence", STEPS, {"kind": "gru", "layers": 2, "dim": 6}),
+    ("sequence", STEPS, {"kind": "transformer", "layers": 2, "dim": 6, "heads": 2}),
+    ("sequence", STEPS, {"kind": "transformer", "dim": 5, "heads": 1}),
+    ("sequence", TEXT, {"kind": "gru", "dim": 6}),
+    ("sequence", TEXT, {"kind": "transformer", "dim": 6, "heads": 3}),
     ("maps", IMAGE, {}),
-    ("maps", InputSpec((2, 17, 9)), {"width": 6, "layers": 2, "dim": 3}),
+    ("maps", WIDE, {"width": 6, "layers": 2, "dim": 3}),
+    ("wave", SOUND, {"layers": 2, "width": 6, "dim": 5}),
+    ("wave", InputSpec("audio", (16,)), {"layers": 1, "dim": 3}),
 ]
 every_case = pytest.mark.parametrize(
     ("name", "spec", "options"), CASES, ids=lambda v: str(getattr(v, "shape", v))
+)
+every_timed_case = pytest.mark.parametrize(
+    ("name", "spec", "options"),
+    [case for case in CASES if case[1].kind in TIMED],
+    ids=lambda v: str(getattr(v, "shape", v)),
 )
 
 
 def make(name, spec, options, seed=0):
     torch.manual_seed(seed)
-    return getattr(encoders, name)(spec, **options).double()
+    return entries("encoder")[name].load()(spec, **options).double()
 
 
 def sample(spec, rows=4):
-    return torch.randn(rows, *spec.shape, generator=torch.Generator().manual_seed(1)).double()
+    generator = torch.Generator().manual_seed(1)
+    if spec.kind == "tokens":
+        return torch.randint(1, spec.vocabulary, (rows, *spec.shape), generator=generator)
+    return torch.randn(rows, *spec.shape, generator=generator).double()
 
 
-def test_every_encoder_has_a_case_and_says_what_it_takes():
-    names = set(entries("encoder"))
-    assert names == {name for name, _, _ in CASES} == set(encoders.TAKES)
+def read_of(encoder):
+    """The way of reading that an encoder's features are taken from here: pooled, or maps if it has no other."""
+    return "pooled" if "pooled" in encoder.reads else "maps"
+
+
+def encoded(encoder, x, mask=None):
+    return encoder(x, mask, read_of(encoder))
+
+
+def shorter(x, spec):
+    """The rows cut to all, some or one of their steps, as a feed gives them: (inputs, mask)."""
+    steps = spec.shape[0]
+    lengths = torch.tensor([steps, 1, (steps + 1) // 2, steps - 1])
+    mask = torch.arange(steps) < lengths.unsqueeze(1)
+    return x * mask.view(*mask.shape, *[1] * (x.dim() - 2)), mask
+
+
+# what they take and say
+
+
+def test_every_encoder_has_a_case_for_each_kind_that_it_takes():
+    known = entries("encoder")
+    takes = {(name, kind) for name, entry in known.items() for kind in entry.facts["takes"]}
+    assert {(name, spec.kind) for name, spec, _ in CASES} == takes
     for name, _, options in CASES:
-        entries("encoder")[name].check(options)
+        known[name].check(options)
 
 
-def test_the_default_of_each_kind_takes_that_kind():
-    assert set(encoders.DEFAULTS) == set(encoders.AXES)
-    for kind, name in encoders.DEFAULTS.items():
-        assert kind in encoders.TAKES[name]
+def test_every_kind_of_input_has_one_default_for_pooled_reading_and_it_takes_that_kind():
+    known = entries("encoder").values()
+    for kind in AXES:
+        defaults = [e for e in known if kind in e.facts["default_for"] and "pooled" in e.facts["reads"]]
+        assert len(defaults) == 1
+        assert kind in defaults[0].facts["takes"]
+
+
+def test_all_defaults_have_one_width():
+    specs = {spec.kind: spec for _, spec, _ in CASES} | {"audio": InputSpec("audio", (256,))}
+    built = [
+        make(name, specs[kind], {})
+        for name, entry in entries("encoder").items()
+        for kind in entry.facts["default_for"]
+    ]
+    assert len(built) >= len(AXES)
+    assert {encoder.dim for encoder in built} == {DIM} == {64}
+
+
+def test_registered_classes_are_called_as_they_are_named():
+    for name, found in entries("encoder").items():
+        assert found.load().__name__.lower() == name
+        assert found.load().reads == found.facts["reads"]
+
+
+# the contract
 
 
 @every_case
 def test_maps_a_batch_to_features_of_width_dim(name, spec, options):
     encoder = make(name, spec, options)
-    shape = encoder(sample(spec)).shape
-    assert shape[:2] == (4, encoder.dim)
-    assert len(shape) == (4 if name in encoders.DENSE else 2)
-    assert encoder(sample(spec)).dtype == torch.float64
+    features = encoded(encoder, sample(spec))
+    assert features.shape[:2] == (4, encoder.dim)
+    assert len(features.shape) == (4 if read_of(encoder) == "maps" else 2)
+    assert features.dtype == torch.float64
     if "dim" in options:
         assert encoder.dim == options["dim"]
 
@@ -70,16 +140,17 @@ def test_maps_a_batch_to_features_of_width_dim(name, spec, options):
 def test_evaluates_rows_independently_and_accepts_none(name, spec, options):
     encoder, x = make(name, spec, options).eval(), sample(spec)
     with torch.no_grad():
-        whole = encoder(x)
-        torch.testing.assert_close(encoder(x[1:2]), whole[1:2])
-        assert encoder(x[:0]).shape == (0, *whole.shape[1:])
+        whole = encoded(encoder, x)
+        torch.testing.assert_close(encoded(encoder, x[1:2]), whole[1:2])
+        assert encoded(encoder, x[:0]).shape == (0, *whole.shape[1:])
 
 
 @every_case
 def test_seed_alone_decides_the_weights_and_nothing_is_random_afterwards(name, spec, options):
     first, same, other = (make(name, spec, options, seed) for seed in (3, 3, 4))
     state = torch.get_rng_state()
-    torch.testing.assert_close(first(sample(spec)), same(sample(spec)), rtol=0, atol=0)
+    x = sample(spec)
+    torch.testing.assert_close(encoded(first, x), encoded(same, x), rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.allclose(flat(first.parameters()), flat(other.parameters()))
 
@@ -87,7 +158,7 @@ def test_seed_alone_decides_the_weights_and_nothing_is_random_afterwards(name, s
 @every_case
 def test_gradient_reaches_every_parameter(name, spec, options):
     encoder = make(name, spec, options)
-    encoder(sample(spec)).square().sum().backward()
+    encoded(encoder, sample(spec)).square().sum().backward()
     for parameter in encoder.parameters():
         assert parameter.grad is not None
 
@@ -97,24 +168,156 @@ def test_second_derivatives_exist(name, spec, options):
     encoder = make(name, spec, options)
     parameters = list(encoder.parameters())
     with twice_differentiable():
-        product = hvp(encoder(sample(spec)).square().sum(), parameters)
+        product = hvp(encoded(encoder, sample(spec)).square().sum(), parameters)
     assert product(torch.ones_like(flat(parameters))).isfinite().all()
 
 
 @every_case
 def test_state_restores_the_encoder(name, spec, options):
     encoder, copy = make(name, spec, options), make(name, spec, options, seed=9)
-    encoder(sample(spec))
+    encoded(encoder, sample(spec))
     copy.load_state_dict(encoder.state_dict())
-    assert torch.equal(encoder.eval()(sample(spec)), copy.eval()(sample(spec)))
+    assert torch.equal(encoded(encoder.eval(), sample(spec)), encoded(copy.eval(), sample(spec)))
+
+
+@every_case
+def test_layers_hold_every_parameter_once(name, spec, options):
+    for encoder in (own := make(name, spec, options), Projected(own, 3)):
+        held = [id(p) for layer in encoder.layers() for p in layer.parameters()]
+        assert sorted(held) == sorted(map(id, encoder.parameters()))
+
+
+# ways of reading
+
+
+@every_case
+def test_every_way_of_reading_gives_its_shape_or_is_refused(name, spec, options):
+    encoder, x = make(name, spec, options), sample(spec)
+    found = {
+        "pooled": lambda: encoder(x).shape,
+        "tokens": lambda: encoder(x, None, "tokens").values.shape,
+        "maps": lambda: encoder(x, None, "maps").shape,
+        "stages": lambda: next(encoder.staged(x)).shape,
+    }
+    for read, shape in found.items():
+        if read not in encoder.reads:
+            ways = ", ".join(encoder.reads)
+            with pytest.raises(UserError, match=f"'{name}' cannot be read as {read}; admissible: {ways}$"):
+                shape()
+        elif read == "stages":
+            images = (spec.shape[0],) if spec.kind == "video" else ()
+            assert shape()[:2] == (4, next(iter(encoder.stages.values())))
+            assert shape()[2:-2] == images
+        elif read == "maps":
+            assert shape()[:2] == (4, encoder.dim)
+            assert len(shape()) == 4
+        else:
+            width = (encoder.dim,) if read == "pooled" else (len_of_tokens(encoder, spec), encoder.dim)
+            assert shape() == (4, *width)
+
+
+def len_of_tokens(encoder, spec):
+    if spec.kind == "audio":
+        return spec.shape[0] // 4 ** len(encoder.blocks)
+    return spec.shape[0] if spec.kind in TIMED else 1
+
+
+@every_case
+def test_pooled_features_are_the_mean_of_the_tokens(name, spec, options):
+    encoder, x = make(name, spec, options).eval(), sample(spec)
+    if "tokens" in encoder.reads:
+        tokens = encoder(x, None, "tokens")
+        assert tokens.mask.all()
+        torch.testing.assert_close(encoder(x), tokens.values.mean(1))
+
+
+def test_a_mean_of_tokens_is_over_those_that_are_there_and_0_where_none_is():
+    values = torch.tensor([[[2.0], [4.0], [0.0]], [[5.0], [0.0], [0.0]], [[0.0], [0.0], [0.0]]])
+    mask = torch.tensor([[True, True, False], [True, False, False], [False, False, False]])
+    assert Tokens(values, mask).pooled.tolist() == [[3.0], [5.0], [0.0]]
+
+
+# rows of different lengths
+
+
+@every_timed_case
+def test_what_follows_a_rows_end_in_its_batch_changes_nothing(name, spec, options):
+    encoder = make(name, spec, options).eval()
+    x, mask = shorter(sample(spec), spec)
+    with torch.no_grad():
+        whole = encoder(x, mask)
+        for i, length in enumerate(mask.sum(1).tolist()):
+            torch.testing.assert_close(encoder(x[i : i + 1, :length]), whole[i : i + 1])
+            torch.testing.assert_close(encoder(x[i : i + 1], mask[i : i + 1]), whole[i : i + 1])
+
+
+@every_timed_case
+def test_tokens_of_a_row_are_the_same_whatever_follows_it_and_0_behind_its_end(name, spec, options):
+    encoder = make(name, spec, options).eval()
+    if "tokens" not in encoder.reads:
+        return
+    x, mask = shorter(sample(spec), spec)
+    with torch.no_grad():
+        whole = encoder(x, mask, "tokens")
+        assert not whole.values[~whole.mask].any()
+        for i, length in enumerate(mask.sum(1).tolist()):
+            alone = encoder(x[i : i + 1, :length], None, "tokens")
+            torch.testing.assert_close(whole.values[i][whole.mask[i]], alone.values[0][alone.mask[0]])
+    if spec.kind != "audio":  # whose tokens are of many samples
+        assert torch.equal(whole.mask, mask)
+
+
+@every_timed_case
+def test_a_mask_of_whole_rows_is_as_none(name, spec, options):
+    encoder, x = make(name, spec, options).eval(), sample(spec)
+    torch.testing.assert_close(encoder(x, torch.ones(x.shape[:2], dtype=torch.bool)), encoder(x))
+
+
+@every_timed_case
+def test_gradients_of_shorter_rows_are_finite_and_none_reaches_what_is_not_there(name, spec, options):
+    encoder = make(name, spec, options)
+    x, mask = shorter(sample(spec), spec)
+    if spec.kind != "tokens":
+        x.requires_grad_()
+    encoder(x, mask).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters())
+    if (
+        name in ("sequence", "convnet", *STANDARD) and spec.kind != "tokens"
+    ):  # others read the zeros that follow
+        assert not x.grad[~mask].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("convnet", {"norm": "batch"}), ("resnet18", {"width": 4})], ids=str
+)
+def test_frames_that_are_not_there_enter_no_statistics(name, options):
+    x, mask = shorter(sample(VIDEO), VIDEO)
+    first, second = (make(name, VIDEO, options).train() for _ in range(2))
+    padded = torch.cat([x, torch.zeros_like(x)], 1)
+    more = torch.cat([mask, torch.zeros_like(mask)], 1)
+    torch.testing.assert_close(first(x, mask), second(padded, more))
+    for name_, value in first.named_buffers():
+        torch.testing.assert_close(value, second.get_buffer(name_))
+
+
+def test_a_video_is_the_mean_of_its_frames():
+    encoder, x = make("convnet", VIDEO, {}), sample(VIDEO)
+    frames = torch.stack([encoder(x[:, t]) for t in range(VIDEO.shape[0])], 1)
+    torch.testing.assert_close(encoder(x), frames.mean(1))
+    torch.testing.assert_close(encoder(x, None, "tokens").values, frames)
+    torch.testing.assert_close(encoder(x[:, 0], None, "tokens").values[:, 0], frames[:, 0])
+
+
+# each by itself
 
 
 @pytest.mark.parametrize(("name", "expected"), STANDARD.items())
 def test_resnet_has_the_standard_number_of_parameters(name, expected):
     with torch.device("meta"):
-        encoder = getattr(encoders, name)(InputSpec((3, 32, 32)))
+        encoder = entries("encoder")[name].load()(InputSpec("image", (3, 32, 32)))
     assert sum(p.numel() for p in encoder.parameters()) == expected
     assert encoder.dim == (2048 if name == "resnet50" else 512)
+    assert list(encoder.stages.values()) == [encoder.dim // 2**k for k in (3, 2, 1, 0)]
 
 
 def layers_of(encoder, kind):
@@ -134,6 +337,7 @@ def test_convnet_doubles_channels_and_halves_the_image_after_the_first_layer():
     encoder = make("convnet", IMAGE, {"width": 6, "layers": 3})
     convolutions = layers_of(encoder, nn.Conv2d)
     assert [(m.out_channels, m.stride[0]) for m in convolutions] == [(6, 1), (12, 2), (24, 2)]
+    assert encoder.stages == {"conv1": 6, "conv2": 12, "conv3": 24}
 
 
 def test_convnet_shares_its_channels_among_up_to_eight_groups():
@@ -143,25 +347,33 @@ def test_convnet_shares_its_channels_among_up_to_eight_groups():
 
 def test_maps_halve_the_image_in_every_layer_but_the_first():
     for layers, places in ((1, (17, 9)), (2, (9, 5)), (3, (5, 3))):
-        encoder = make("maps", InputSpec((2, 17, 9)), {"layers": layers, "width": 3, "dim": 4})
-        assert encoder(sample(InputSpec((2, 17, 9)))).shape == (4, 4, *places)
+        encoder = make("maps", WIDE, {"layers": layers, "width": 3, "dim": 4})
+        assert encoder(sample(WIDE), None, "maps").shape == (4, 4, *places)
         *widths, last = (m.out_channels for m in layers_of(encoder, nn.Conv2d))
         assert (widths, last) == ([3, 6, 12][: layers - 1], 4)
 
 
-def test_maps_keep_places_apart():
-    encoder, x = make("maps", IMAGE, {}), torch.zeros(2, 1, 8, 8).double()
-    x[1, 0, 7, 7] = 5
-    changed = (encoder(x)[0] != encoder(x)[1]).any(0)
+@pytest.mark.parametrize(("name", "options"), [("maps", {}), ("resnet18", {"width": 4})])
+def test_maps_keep_places_apart(name, options):
+    spec = InputSpec("image", (1, 64, 64)) if name == "resnet18" else IMAGE
+    encoder, x = make(name, spec, options).eval(), torch.zeros(2, *spec.shape).double()
+    x[1, 0, -1, -1] = 5
+    changed = torch.ne(*encoder(x, None, "maps")).any(0)
     assert changed[-1, -1]
-    assert not changed[0, 0]
+    if name == "maps":  # a ResNet's last map has seen the whole image
+        assert not changed[0, 0]
+
+
+def test_a_resnets_pooled_features_are_the_mean_of_its_maps():
+    encoder, x = make("resnet18", LARGE, {"width": 4}).eval(), sample(LARGE)
+    torch.testing.assert_close(encoder(x), encoder(x, None, "maps").mean((2, 3)))
 
 
 def test_gru_averages_its_states_over_time():
-    encoder, x = make("sequence", SEQUENCE, {"layers": 2}), sample(SEQUENCE)
-    states, _ = encoder.body(x)
+    encoder, x = make("sequence", STEPS, {"layers": 2}), sample(STEPS)
+    states, _ = encoder.body.body(x)
     torch.testing.assert_close(encoder(x), states.mean(1))
-    assert encoder.body.num_layers == 2
+    assert encoder.body.body.num_layers == 2
 
 
 def test_convnet_keeps_no_batch_statistics_by_default():
@@ -170,49 +382,137 @@ def test_convnet_keeps_no_batch_statistics_by_default():
 
 
 def test_attention_sees_the_order_of_time_steps():
-    encoder, x = make("sequence", SEQUENCE, {"kind": "transformer"}), sample(SEQUENCE)
+    encoder, x = make("sequence", STEPS, {"kind": "transformer"}), sample(STEPS)
     assert not torch.allclose(encoder(x), encoder(x.flip(1)))
-    encoder.body[1].code.zero_()
+    encoder.body.positions.zero_()
     torch.testing.assert_close(encoder(x), encoder(x.flip(1)))
 
 
 def test_attention_blocks_start_from_different_weights():
-    first, second = make("sequence", SEQUENCE, {"kind": "transformer", "layers": 2}).body[2:4]
+    first, second = make("sequence", STEPS, {"kind": "transformer", "layers": 2}).body.blocks
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
 
 
-@pytest.mark.parametrize(
-    ("name", "spec"),
-    [(n, s) for s in (VECTOR, SEQUENCE, IMAGE) for n, kinds in encoders.TAKES.items() if s.kind not in kinds],
-    ids=lambda v: getattr(v, "kind", v),
-)
-def test_input_of_another_kind_is_refused_with_the_encoders_that_fit(name, spec):
-    with pytest.raises(
-        UserError, match=rf"encoder '{name}' takes .*, not a {spec.kind} of shape .*that fit: .*mlp"
-    ):
-        getattr(encoders, name)(spec)
+def test_equal_tokens_are_embedded_equally():
+    encoder = make("sequence", TEXT, {"dim": 6})
+    assert encoder.embed.weight.shape == (11, 6)
+    same, other = encoder(torch.tensor([[3, 4], [3, 4], [3, 5]]))[[0, 2]] - encoder(torch.tensor([[3, 4]]))
+    torch.testing.assert_close(same, torch.zeros_like(same))
+    assert other.abs().max() > 1e-3
 
 
-def test_refusal_reads_as_one_sentence():
-    with pytest.raises(UserError) as caught:
-        encoders.convnet(SEQUENCE)
-    assert str(caught.value) == (
-        "encoder 'convnet' takes a sample of kind image (C, H, W), not a sequence of shape (5, 3);"
-        " encoders that fit: mlp, sequence"
-    )
+def test_wave_steps_over_four_samples_in_every_layer():
+    encoder = make("wave", InputSpec("audio", (300,)), {"layers": 3, "width": 5, "dim": 7})
+    convolutions = layers_of(encoder, nn.Conv1d)
+    assert [(m.out_channels, m.stride[0], m.kernel_size[0]) for m in convolutions] == [
+        (5, 4, 8),
+        (10, 4, 8),
+        (7, 4, 8),
+    ]
+    for place, reached in ((20, [True, False, False, False]), (130, [False, True, True, False])):
+        x = torch.zeros(2, 300).double()  # a token reads 42 samples on either side of its own 64
+        x[1, place] = 1
+        tokens = encoder(x, None, "tokens").values
+        assert tokens.shape == (2, 300 // 64, 7)
+        assert torch.ne(*tokens).any(1).tolist() == reached
 
 
-@pytest.mark.parametrize(
-    ("name", "spec"), [("mlp", VECTOR), ("convnet", IMAGE), ("sequence", SEQUENCE), ("maps", IMAGE)]
-)
-def test_sizes_below_one_are_refused(name, spec):
-    sizes = inspect.signature(getattr(encoders, name)).parameters
-    for size in {"dim", "width", "hidden", "heads"} & set(sizes):
-        with pytest.raises(UserError, match=f"'{name}': {size} is 0; admissible: whole numbers from 1"):
-            getattr(encoders, name)(spec, **{size: 0})
+def test_a_convolution_and_its_norm_are_one_layer_of_wave():
+    encoder = make("wave", SOUND, {"layers": 2})
+    kinds = [[type(m) for m in layer] for layer in encoder.layers()]
+    assert kinds == [[nn.Conv1d, nn.LayerNorm]] * 2
+
+
+def test_a_waveform_shorter_than_a_token_is_one_token():
+    encoder, x = make("wave", SOUND, {"layers": 2}), sample(SOUND)[:, :3]
+    tokens = encoder(x, None, "tokens")
+    assert tokens.values.shape[1] == 1
+    assert tokens.mask.all()
+
+
+def test_wave_refuses_data_that_are_shorter_than_a_token():
+    with pytest.raises(UserError, match=r"'wave': 4 layers need 256 samples, .* has 70; fewer layers are"):
+        Wave(SOUND)
+    assert Wave(SOUND, layers=3).dim == DIM
+
+
+def test_layers_come_from_the_input_up():
+    gru, text = make("sequence", STEPS, {"dim": 6}), make("sequence", TEXT, {"kind": "transformer", "dim": 8})
+    assert gru.layers() == [gru.body]
+    assert text.layers() == [text.embed, text.body.project, *text.body.blocks, text.body.norm]
+    convnet, mlp = make("convnet", IMAGE, {}), make("mlp", VECTOR, {"layers": 2})
+    assert convnet.layers() == [*convnet.blocks.values(), convnet.end[2]]
+    assert mlp.layers() == layers_of(mlp, nn.Linear)
+    resnet = make("resnet18", IMAGE, {"width": 4})
+    assert resnet.layers() == [resnet.begin, *resnet.blocks.values()]
+
+
+# projections
+
+
+@every_case
+def test_a_projection_maps_what_is_read_to_another_width_and_keeps_zeros(name, spec, options):
+    encoder, x = make(name, spec, options).eval(), sample(spec)
+    projected = Projected(encoder, 3).double()
+    assert projected.dim == 3
+    assert projected.project.bias is None
+    if "pooled" in encoder.reads:
+        torch.testing.assert_close(projected(x), projected.project(encoder(x)))
+    if "tokens" in encoder.reads:
+        found, own = projected(x, None, "tokens"), encoder(x, None, "tokens")
+        torch.testing.assert_close(found.values, projected.project(own.values))
+        assert torch.equal(found.mask, own.mask)
+    if "maps" in encoder.reads:
+        found, own = projected(x, None, "maps"), encoder(x, None, "maps")
+        torch.testing.assert_close(found[:, :, 0, 0], projected.project(own[:, :, 0, 0]))
+    if "stages" in encoder.reads:
+        assert projected.stages == encoder.stages
+        torch.testing.assert_close(unexchanged(projected, x), projected.project(unexchanged(encoder, x)))
+
+
+def unexchanged(encoder, x):
+    """Pooled features of an encoder whose maps come back as they are."""
+    running = encoder.staged(x)
+    z = next(running)
+    while True:
+        try:
+            z = running.send(z)
+        except StopIteration as end:
+            return end.value
+
+
+@every_timed_case
+def test_a_projected_row_does_not_depend_on_what_follows_it(name, spec, options):
+    projected = Projected(make(name, spec, options), 3).double().eval()
+    x, mask = shorter(sample(spec), spec)
+    for i, length in enumerate(mask.sum(1).tolist()):
+        torch.testing.assert_close(projected(x[i : i + 1, :length]), projected(x, mask)[i : i + 1])
+
+
+# what is refused
+
+
+@pytest.mark.parametrize("name", list(entries("encoder")))
+def test_sizes_below_one_are_refused(name):
+    entry = entries("encoder")[name]
+    sizes = {"dim", "width", "hidden", "heads", "pool"} & set(entry.parameters)
+    assert sizes
+    for size in sizes:
+        with pytest.raises(UserError, match=f"'{name}': {size} is 0; admissible: a whole number from 1$"):
+            entry.check({size: 0})
 
 
 def test_heads_that_do_not_divide_dim_are_refused():
     with pytest.raises(UserError, match="dim 6 with 4 heads; dim must be a multiple of heads"):
-        encoders.sequence(SEQUENCE, kind="transformer", dim=6, heads=4)
-    assert encoders.sequence(SEQUENCE, kind="gru", dim=6, heads=4).dim == 6
+        Sequence(STEPS, kind="transformer", dim=6, heads=4)
+    assert Sequence(STEPS, kind="gru", dim=6, heads=4).dim == 6
+
+
+def test_nothing_but_images_has_stages():
+    assert {type(make(n, s, o)) for n, s, o in CASES if not make(n, s, o).stages} == {
+        Mlp,
+        Sequence,
+        Maps,
+        Wave,
+    }
+    assert isinstance(make("convnet", IMAGE, {}), Convnet)

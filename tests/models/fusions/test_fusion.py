@@ -2,10 +2,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from sweeper.models.encoders.sequence import Sequence
 from sweeper.models.errors import UserError
-from sweeper.models.fusions import all as fusion
+from sweeper.models.fusions.base import Fusion, aligned
+from sweeper.models.fusions.decoder import Decoder
 from sweeper.models.maths.gradients import flat, hvp, twice_differentiable
+from sweeper.models.net import Net
 from sweeper.models.schema.entries import entries
+from sweeper.models.values import Batch, DataSpec, InputSpec, Tokens
 
 CASES = [
     ("concat", {}),
@@ -40,7 +44,7 @@ def sample(dims, rows=8):
 
 
 def test_every_fusion_has_a_case():
-    dense = {name for name, entry in entries("fusion").items() if entry.facts.get("dense", False)}
+    dense = {name for name, entry in entries("fusion").items() if entry.facts["reads"] == "maps"}
     assert dense == {"decoder"}
     assert set(entries("fusion")) - dense == {name for name, _ in CASES}
     for name, options in CASES:
@@ -157,13 +161,19 @@ def test_lstm_drops_out_in_training_only(layers):
 
 
 @pytest.mark.parametrize(
-    "options", [{"layers": 0}, {"hidden": 0}, {"dropout": 1.0}, {"dropout": -0.1}], ids=str
+    ("options", "admissible"),
+    [
+        ({"layers": 0}, "a whole number from 1"),
+        ({"hidden": 0}, r"a whole number from 1 \| null"),
+        ({"dropout": 1.0}, "a number from 0 to below 1"),
+        ({"dropout": -0.1}, "a number from 0 to below 1"),
+    ],
+    ids=str,
 )
-def test_lstm_refuses_what_cannot_be_built(options):
-    with pytest.raises(
-        UserError, match=r"'lstm' got .*; admissible: layers and hidden from 1, dropout from 0"
-    ):
-        make("lstm", options, DIMS[2])
+def test_lstm_refuses_what_cannot_be_built(options, admissible):
+    (name,) = options
+    with pytest.raises(UserError, match=f"fusion 'lstm': {name} is .*; admissible: {admissible}$"):
+        entries("fusion")["lstm"].build(options, DIMS[2], CLASSES)
 
 
 @pytest.mark.parametrize(("name", "options"), [("weighted", {"on": "features_scalar"}), ("lstm", {})])
@@ -232,8 +242,72 @@ def test_learns_labels_that_the_last_modality_decides(name, options, dims):
 
 def test_registered_classes_derive_from_fusion():
     for name, found in entries("fusion").items():
-        assert issubclass(found.load(), fusion.Fusion)
+        assert issubclass(found.load(), Fusion)
         assert found.load().__name__.lower() == name
+
+
+class LastStep(Fusion):
+    """The toy that reads tokens: a head on the sum of every modality's last step that is there."""
+
+    reads = "tokens"
+
+    def __init__(self, dims, n_outputs):
+        super().__init__(dims, n_outputs)
+        self.head = torch.nn.Linear(next(iter(dims.values())), n_outputs)
+
+    def forward(self, features):
+        last = {m: z.mask.sum(1).sub(1).clamp_min(0) for m, z in features.items()}
+        return self.head(sum(z.values[torch.arange(len(z.values)), last[m]] for m, z in features.items()))
+
+
+def test_read_outs_of_tokens_leave_the_other_modalities_without_a_step():
+    fuse, mask = LastStep({"left": 4, "right": 4}, CLASSES), torch.tensor([[True, True, False], [True] * 3])
+    features = {m: Tokens(torch.randn(2, 3, 4) * mask.unsqueeze(-1), mask) for m in fuse.dims}
+    seen = []
+    fuse.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    read_out = fuse.unimodal(features)
+    for m, given in zip(fuse.dims, seen, strict=True):
+        (other,) = fuse.dims.keys() - {m}
+        assert given[m] is features[m]
+        assert not given[other].values.any()
+        assert not given[other].mask.any()
+        alone = features[m].values[torch.arange(2), torch.tensor([1, 2])]
+        torch.testing.assert_close(read_out[m], fuse.head(alone))
+
+
+def test_a_net_reads_tokens_and_a_row_that_lacks_a_modality_has_none():
+    torch.manual_seed(0)
+    specs = {m: InputSpec("sequence", (3, 2)) for m in ("left", "right")}
+    encoders = {m: Sequence(spec, dim=4) for m, spec in specs.items()}
+    net = Net(DataSpec("toy", specs, CLASSES, {}, ""), encoders, LastStep({"left": 4, "right": 4}, CLASSES))
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    inputs = {m: torch.randn(2, 3, 2) * mask.unsqueeze(-1) for m in specs}
+    present = {"right": torch.tensor([False, True])}
+    batch = Batch(inputs, torch.zeros(2), torch.arange(2), present, mask={"left": mask})
+    output = net(batch)
+    left, right = output.features["left"], output.features["right"]
+    assert torch.equal(left.mask, mask)
+    assert right.mask.tolist() == [[False] * 3, [True] * 3]
+    assert not right.values[0].any()
+    torch.testing.assert_close(left.values, encoders["left"](inputs["left"], mask, "tokens").values)
+    torch.testing.assert_close(output.fused[0], net.fusion.head(left.values[0, 1]))
+    torch.testing.assert_close(output.unimodal["right"][1], net.fusion.head(right.values[1, 2]))
+    torch.testing.assert_close(output.pooled["left"][0], left.values[0, :2].mean(0))
+    assert list(net.encode(batch, ["right"])) == ["right"]
+
+
+@pytest.mark.parametrize("name", ["concat", "lstm"])
+def test_nothing_is_exchanged_unless_a_fusion_says_so(name):
+    maps = {"left": torch.randn(2, 3, 4, 4), "right": torch.randn(2, 3, 4, 4)}
+    assert make(name, {}, DIMS[2]).exchange(0, maps, {}) is maps
+
+
+def test_features_of_another_width_are_aligned_such_that_absent_ones_stay_0():
+    maps = aligned({"left": 4, "right": 3}, 4)
+    z = torch.randn(2, 4)
+    assert maps["left"](z) is z
+    assert maps["right"](torch.zeros(2, 3)).shape == (2, 4)
+    assert not maps["right"](torch.zeros(2, 3)).any()
 
 
 MAPS = {"left": (4, 3, 2), "right": (3, 6, 4), "top": (6, 1, 1)}  # (D_m, h_m, w_m)
@@ -241,7 +315,8 @@ MAPS = {"left": (4, 3, 2), "right": (3, 6, 4), "top": (6, 1, 1)}  # (D_m, h_m, w
 
 def decoder(maps=MAPS, **options):
     torch.manual_seed(0)
-    return fusion.Decoder({m: shape[0] for m, shape in maps.items()}, CLASSES, 12, 9, **options).double()
+    dims = {m: shape[0] for m, shape in maps.items()}
+    return Decoder(dims, CLASSES, size=(12, 9), **options).double()
 
 
 def sample_maps(maps=MAPS, rows=8):
@@ -290,5 +365,7 @@ def test_decoder_reaches_every_parameter_has_second_derivatives_and_learns():
 
 
 def test_decoder_refuses_no_channel():
-    with pytest.raises(UserError, match="'decoder' got hidden 0; admissible: whole numbers from 1"):
-        decoder(hidden=0)
+    entry = entries("fusion")["decoder"]
+    assert entry.given == {"size"}
+    with pytest.raises(UserError, match="fusion 'decoder': hidden is 0; admissible: a whole number from 1"):
+        entry.build({"hidden": 0}, {"left": 4}, CLASSES, size=(12, 9))

@@ -21,11 +21,11 @@ from sweeper.models.maths.evidence import (
     lq,
     mean_weights,
     normalized,
-    present_in,
     probabilities,
     trust,
     uncertainty,
 )
+from sweeper.models.maths.presence import present_in
 from sweeper.models.values import Batch
 
 PAIR = torch.tensor([[[3.0, 1.0, -2.0]], [[0.5, 0.4, 0.0]]])  # (M 2, B 1, C 3)

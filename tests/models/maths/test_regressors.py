@@ -10,6 +10,7 @@ from sweeper.models.maths.regressors import (
     KINDS,
     PREDICTIONS,
     Regressor,
+    _batches,
     compare,
     fit_emlp,
     fit_rf,
@@ -18,7 +19,7 @@ from sweeper.models.maths.regressors import (
 )
 from sweeper.models.streams import torch_stream
 
-QUICK = {"emlp": {"epochs": 30}, "rf": {"trees": 10}}
+QUICK = {"emlp": {"epochs": 60}, "rf": {"trees": 10}}
 
 
 def rows(n=200, modalities=2, classes=4, seed=0, dtype=torch.float64, absent=0.0):
@@ -87,6 +88,38 @@ def test_the_perceptron_is_the_published_one():
     assert torch.allclose(predict_emlp(state, x), net(x).squeeze(-1))
 
 
+def test_a_batch_of_the_perceptron_holds_all_rows_of_its_samples():
+    samples = torch.tensor([5, 5, 2, 7, 7, 7, 2, 9, 0])
+    seen = set()
+    for seed in range(20):
+        batches = _batches(samples, 2, torch_stream(seed))
+        assert sorted(torch.cat(batches).tolist()) == list(range(9))
+        assert [len(samples[rows].unique()) for rows in batches] == [2, 2, 1]
+        held = [set(samples[rows].tolist()) for rows in batches]
+        assert not set.intersection(held[0], held[1]) | set.intersection(held[1], held[2])
+        seen.add(tuple(sorted(held[0])))
+    assert len(seen) > 5  # in random order
+
+
+def test_the_perceptrons_batches_are_of_samples_of_which_absent_rows_are_none(monkeypatch):
+    found, given = rows(absent=0.3), []
+    monkeypatch.setitem(
+        FITS, "emlp", lambda x, y, generator, **options: given.append(options["samples"]) or {}
+    )
+    Regressor("emlp").fit(found, torch_stream(0))
+    assert given[0].tolist() == [n for own in found.present for n in own.nonzero()[:, 0].tolist()]
+
+
+def test_without_samples_every_row_is_one():
+    x, y = (v[:60] for v in pooled(rows()))
+    own, told = (
+        fit_emlp(x, y, torch_stream(0), epochs=2, batch_size=16, samples=samples)
+        for samples in (None, torch.arange(60))
+    )
+    for name, value in own.items():
+        assert torch.equal(value, told[name])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_regressed_correctness_explains_new_rows(kind):
     new = rows(seed=1, n=500)
@@ -101,7 +134,7 @@ def test_a_constant_target_regresses_to_it_and_weighs_equally(kind):
     first = found.logits[:1]
     always = Rows(torch.cat([first, 2 * first]), first[0].argmax(-1), found.present)
     assert always.correct.all()
-    longer = {"epochs": 150} if kind == "emlp" else {}  # the perceptron only comes near the constant
+    longer = {"epochs": 300} if kind == "emlp" else {}  # the perceptron only comes near the constant
     right = regressor(kind, always, **longer)(always.logits)
     tolerance = 0.15 if kind == "emlp" else 1e-9
     assert (right - 1).abs().mean() < tolerance

@@ -3,37 +3,27 @@
 import dataclasses
 import math
 from collections import defaultdict
+from functools import partial
 
 import pytest
 import torch
 from torch.nn.functional import one_hot, softplus
 
-from sweeper.models.encoders.all import mlp
 from sweeper.models.errors import UserError
-from sweeper.models.methods.cl_dmdf import BatchNorm, ClDmdf, centroids, contrast, group_scores, mixed, ratio
-from sweeper.models.net import Net
-from sweeper.models.streams import torch_stream
-from sweeper.models.tasks.all import Classification, Regression
-from sweeper.models.values import Batch, Context, DataSpec, InputSpec, Phase
-from tests.models.cases import build as build_named
-from tests.models.cases import fit, synthetic
+from sweeper.models.maths.attention import mixed, ratio
+from sweeper.models.maths.contrast import centroids, contrast, group_scores
+from sweeper.models.maths.running import BatchNorm
+from sweeper.models.methods.cl_dmdf import ClDmdf
+from sweeper.models.schema.entries import entry
+from sweeper.models.tasks.regression import Regression
+from tests.models import toys
+from tests.models.cases import build, fit, synthetic
+from tests.models.toys import CLASSES, ONE, THREE, TWO, context, method_of, taken
 
-CLASSES, WIDTH, ROWS = 4, 16, 12
-ONE, TWO, THREE = ("red",), ("red", "green"), ("red", "green", "blue")
+WIDTH, ROWS = 16, 12
 
-
-def build(modalities=TWO, task=None, dtype=torch.float64, **options):
-    torch.manual_seed(0)
-    spec = DataSpec("toy", {m: InputSpec((5,)) for m in modalities}, CLASSES, {}, "none")
-    encoders = {m: mlp(s, hidden=7, dim=6) for m, s in spec.modalities.items()}
-    return ClDmdf(Net(encoders, None), task or Classification(spec), **{"d": WIDTH, **options}).to(dtype)
-
-
-def batch_of(modalities=TWO, rows=ROWS, present=None, dtype=torch.float64):
-    g = torch.Generator().manual_seed(1)
-    target = torch.randint(CLASSES, (rows,), generator=g)
-    inputs = {m: torch.randn(rows, 5, generator=g).to(dtype) for m in modalities}
-    return Batch(inputs, target, torch.arange(rows), present or {})
+toy = partial(method_of, ClDmdf, widths=6, dtype=torch.float64, d=WIDTH)
+batch_of = partial(toys.batch_of, rows=ROWS, dtype=torch.float64)
 
 
 def lacking(rows=ROWS, seed=2):
@@ -42,27 +32,6 @@ def lacking(rows=ROWS, seed=2):
     there[:, 0] |= ~there.any(-1)
     assert set(there.sum(-1).tolist()) == {1, 2, 3}
     return dict(zip(THREE, there.unbind(-1), strict=True))
-
-
-def only(batch, kept):
-    """The rows of a batch that `kept` (B,) bool names."""
-    inputs, present = ({m: x[kept] for m, x in part.items()} for part in (batch.inputs, batch.present))
-    return Batch(inputs, batch.target[kept], batch.index[kept], present)
-
-
-def context(logged=None, step=0):
-    logged = defaultdict(list) if logged is None else logged
-    return Context(
-        phase=Phase("train", 1),
-        epoch=0,
-        epochs=1,
-        step=step,
-        train=None,
-        held_out=None,
-        log=lambda name, value: logged[name].append(value),
-        generator=lambda *purpose: torch_stream(0, *purpose, step),
-        lr=0.1,
-    )
 
 
 def gamma_of(output):
@@ -185,7 +154,7 @@ def _share(batch, i, t):
     ids=str,
 )
 def test_the_contrast_is_what_plain_loops_give(options, lack):
-    method, batch = build(THREE, n=2, **options), batch_of(THREE, present=lacking() if lack else None)
+    method, batch = toy(THREE, n=2, **options), batch_of(THREE, present=lacking() if lack else None)
     features = method(batch).features
     assert torch.allclose(method.contrastive(features, batch), by_loops(method, features, batch))
 
@@ -193,9 +162,9 @@ def test_the_contrast_is_what_plain_loops_give(options, lack):
 @pytest.mark.parametrize("modality_neg", ["prob", "exp", "none"])
 @pytest.mark.parametrize("positives", ["entity", "same_label"])
 def test_a_row_with_one_member_is_as_if_it_were_not_there(positives, modality_neg):
-    method = build(THREE, positives=positives, modality_neg=modality_neg).eval()
+    method = toy(THREE, positives=positives, modality_neg=modality_neg).eval()
     batch = batch_of(THREE, present=lacking())
-    whole = only(batch, torch.stack(list(batch.present.values())).sum(0) >= 2)
+    whole = taken(batch, torch.stack(list(batch.present.values())).sum(0) >= 2)
     losses = [method.contrastive(method(b).features, b) for b in (batch, whole)]
     assert len(whole) < len(batch)
     assert torch.allclose(*losses)
@@ -203,8 +172,8 @@ def test_a_row_with_one_member_is_as_if_it_were_not_there(positives, modality_ne
 
 def test_one_modality_has_nothing_to_contrast_but_its_labels():
     batch = batch_of(ONE)
-    assert build(ONE).contrastive(build(ONE)(batch).features, batch) == 0
-    method = build(ONE, positives="label_centroid")
+    assert toy(ONE).contrastive(toy(ONE)(batch).features, batch) == 0
+    method = toy(ONE, positives="label_centroid")
     assert method.contrastive(method(batch).features, batch) > 0
 
 
@@ -213,7 +182,7 @@ def test_the_printed_modality_negative_is_next_to_nothing():
     batch = batch_of(THREE, rows=64)
     found = {}
     for kind in ("none", "prob", "exp"):
-        method = build(THREE, d=256, tau=1.0, modality_neg=kind)
+        method = toy(THREE, d=256, tau=1.0, modality_neg=kind)
         found[kind] = method.contrastive(method(batch).features, batch).item()
     assert 1e-4 < found["prob"] - found["none"] < 4e-4
     assert found["exp"] - found["none"] > 20 * (found["prob"] - found["none"])
@@ -246,7 +215,7 @@ def label_loops(own, labels, present, leave_out, tau):
 @pytest.mark.parametrize("centroid", ["loo", "incl_self"])
 @pytest.mark.parametrize("multilabel", [False, True])
 def test_label_centroids_are_what_plain_loops_give(multilabel, centroid):
-    method = build(THREE, positives="label_centroid", centroid=centroid, modality_neg="none")
+    method = toy(THREE, positives="label_centroid", centroid=centroid, modality_neg="none")
     batch = batch_of(THREE, present=lacking())
     batch.target[:] = torch.tensor([0, 1, 2] * 3 + [0, 1, 3])  # nobody shares the last label
     labels = one_hot(batch.target, CLASSES)
@@ -262,7 +231,7 @@ def test_label_centroids_are_what_plain_loops_give(multilabel, centroid):
 
 
 def test_rows_that_share_any_of_several_labels_are_positives():
-    method, batch = build(positives="same_label"), batch_of()
+    method, batch = toy(positives="same_label"), batch_of()
     labels = torch.zeros(ROWS, CLASSES, dtype=torch.float64)
     labels[:6, 0] = labels[4:9, 1] = 1  # the last three rows have none
     batch = dataclasses.replace(batch, target=labels)
@@ -280,8 +249,8 @@ def test_a_label_that_only_the_anchor_has_is_no_centroid():
 @pytest.mark.parametrize("positives", ["same_label", "label_centroid"])
 def test_labels_are_refused_where_there_are_none(positives):
     with pytest.raises(UserError, match=f"positives is {positives}; admissible: entity"):
-        build(task=Regression(None), positives=positives)
-    build(task=Regression(None))
+        toy(task=Regression, positives=positives)
+    toy(task=Regression)
 
 
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
@@ -289,7 +258,7 @@ def test_every_task_trains(task):
     data = synthetic(3, task=task, missing=0.2)
     labelled = task != "regression"
     for positives in ("entity", "same_label", "label_centroid")[: 3 if labelled else 1]:
-        method = build_named({"name": "cl_dmdf", "positives": positives, "d": 32}, data, fusion=None)
+        method = build({"name": "cl_dmdf", "positives": positives, "d": 32}, data, fusion=None)
         curve = fit(method, data, metric=method.task.headline).curve
         assert curve[-1]["loss/task"] < curve[0]["loss/task"]
         assert curve[-1]["loss/contrast"] < curve[0]["loss/contrast"]
@@ -305,13 +274,13 @@ def trained_by(method, loss):
 
 @pytest.mark.parametrize("modality_neg", ["prob", "none"])
 def test_detached_the_contrast_trains_the_modality_embeddings_alone(modality_neg):
-    method, batch = build(detached=True, modality_neg=modality_neg), batch_of()
+    method, batch = toy(detached=True, modality_neg=modality_neg), batch_of()
     found = trained_by(method, method.contrastive(method(batch).features, batch))
     assert found == {f"members.{m}.embedding" for m in TWO}
 
 
 def test_the_contrast_trains_encoders_too():
-    method, batch = build(), batch_of()
+    method, batch = toy(), batch_of()
     found = trained_by(method, method.contrastive(method(batch).features, batch))
     assert any(name.startswith("net.encoders.red") for name in found)
     assert not any(name.startswith(("head", "feature_gates")) for name in found)
@@ -323,7 +292,7 @@ def test_the_contrast_trains_encoders_too():
     ids=str,
 )
 def test_both_losses_train_everything(options):
-    method, batch = build(THREE, n=1, **options), batch_of(THREE, rows=64, present=lacking(64))
+    method, batch = toy(THREE, n=1, **options), batch_of(THREE, rows=64, present=lacking(64))
     (objective,) = method.objectives(batch, context())
     assert objective.losses.keys() == {"task", "contrast"}
     found = trained_by(method, objective.total)
@@ -334,8 +303,8 @@ def test_both_losses_train_everything(options):
 
 def test_without_weight_there_is_no_contrast_and_weights_are_logged():
     logged = defaultdict(list)
-    method = build(lambda_con=0.0)
-    (objective,) = method.objectives(batch_of(), context(logged))
+    method = toy(lambda_con=0.0)
+    (objective,) = method.objectives(batch_of(), context(logged=logged))
     assert objective.losses.keys() == {"task"}
     assert set(logged) == {"weight/red", "weight/green"}
     assert sum(v for values in logged.values() for v in values) == pytest.approx(1)
@@ -343,7 +312,7 @@ def test_without_weight_there_is_no_contrast_and_weights_are_logged():
 
 def test_the_contrast_is_weighed():
     batch = batch_of()
-    (one,), (ten) = (build(lambda_con=w).objectives(batch, context()) for w in (0.1, 1.0))
+    (one,), (ten) = (toy(lambda_con=w).objectives(batch, context()) for w in (0.1, 1.0))
     assert next(ten).losses["contrast"].item() == pytest.approx(10 * one.losses["contrast"].item())
 
 
@@ -351,7 +320,7 @@ def test_the_contrast_is_weighed():
 
 
 def test_the_fused_features_are_what_plain_loops_give():
-    method, batch = build(THREE, n=1), batch_of(THREE, present=lacking())
+    method, batch = toy(THREE, n=1), batch_of(THREE, present=lacking())
     output = method(batch)
     for i in range(ROWS):
         names = [m for m in THREE if batch.present[m][i]]
@@ -377,7 +346,7 @@ READINGS = [
 
 @pytest.mark.parametrize("options", READINGS, ids=str)
 def test_a_modality_alone_is_read_out_as_if_all_others_were_absent(options):
-    method, batch = build(THREE, n=1, **options).eval(), batch_of(THREE)
+    method, batch = toy(THREE, n=1, **options).eval(), batch_of(THREE)
     whole = method(batch)
     for m in THREE:
         there = {k: torch.full((ROWS,), k == m) for k in THREE}
@@ -386,7 +355,7 @@ def test_a_modality_alone_is_read_out_as_if_all_others_were_absent(options):
 
 @pytest.mark.parametrize("options", READINGS, ids=str)
 def test_weights_sum_to_one_and_absent_modalities_have_none(options):
-    method, batch = build(THREE, n=1, **options), batch_of(THREE, present=lacking())
+    method, batch = toy(THREE, n=1, **options), batch_of(THREE, present=lacking())
     gamma = gamma_of(method(batch))
     assert torch.allclose(gamma.sum(-1), torch.ones(ROWS, dtype=torch.float64))
     assert (gamma[~torch.stack(list(batch.present.values()), -1)] == 0).all()
@@ -395,7 +364,7 @@ def test_weights_sum_to_one_and_absent_modalities_have_none(options):
 @pytest.mark.parametrize("options", READINGS, ids=str)
 def test_permuted_modalities_have_permuted_weights(options):
     order = ("blue", "red", "green")
-    method, turned = build(THREE, n=1, **options), build(order, **options)
+    method, turned = toy(THREE, n=1, **options), toy(order, **options)
     turned.load_state_dict(method.state_dict())
     batch = batch_of(THREE, present=lacking())
     one, other = method(batch), turned(batch)
@@ -440,8 +409,8 @@ def test_the_gate_mixes_the_fusions_by_the_best_the_mean_and_the_attention():
 
 
 def test_a_hard_gate_chooses_one():
-    soft, hard = (build(THREE, n=1, gate=kind) for kind in ("soft", "hard"))
-    plain = build(THREE, n=1)
+    soft, hard = (toy(THREE, n=1, gate=kind) for kind in ("soft", "hard"))
+    plain = toy(THREE, n=1)
     hard.load_state_dict(soft.state_dict())
     plain.load_state_dict(soft.state_dict(), strict=False)
     batch = batch_of(THREE)
@@ -486,7 +455,7 @@ def test_batch_norm_of_fewer_than_two_rows_uses_what_it_has_seen(rows):
 
 
 def test_modalities_are_dropped_as_often_as_asked_but_never_all():
-    method, batch = build(THREE, moddrop=0.5), batch_of(THREE, rows=4000)
+    method, batch = toy(THREE, moddrop=0.5), batch_of(THREE, rows=4000)
     there = torch.stack(list(method._dropped(batch, context()).present.values()), -1)
     assert there.any(-1).all()
     assert there.double().mean().item() == pytest.approx(0.5 + 0.5**3, abs=0.02)
@@ -496,13 +465,13 @@ def test_modalities_are_dropped_as_often_as_asked_but_never_all():
 
 
 def test_what_a_row_lacks_it_does_not_get_back():
-    method, batch = build(THREE, moddrop=0.5), batch_of(THREE, present=lacking())
+    method, batch = toy(THREE, moddrop=0.5), batch_of(THREE, present=lacking())
     dropped = method._dropped(batch, context()).present
     assert all((~dropped[m] | batch.present[m]).all() for m in THREE)
 
 
 def test_modalities_are_dropped_in_training_only():
-    method, batch = build(THREE, moddrop=0.5), batch_of(THREE)
+    method, batch = toy(THREE, moddrop=0.5), batch_of(THREE)
     (objective,) = method.objectives(batch, context())
     assert (gamma_of(objective.output) == 0).any()
     assert not (gamma_of(method.eval()(batch)) == 0).any()
@@ -511,13 +480,13 @@ def test_modalities_are_dropped_in_training_only():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"d": 0}, "d is 0; admissible: from 1"),
-        ({"n": 0}, "n is 0; admissible: from 1"),
-        ({"tau": 0.0}, "tau is 0.0; admissible: above 0"),
-        ({"lambda_con": -1.0}, "lambda_con is -1.0; admissible: from 0"),
-        ({"moddrop": 1.0}, "moddrop is 1.0; admissible: 0 to below 1"),
+        ({"d": 0}, "d is 0; admissible: a whole number from 1"),
+        ({"n": 0}, "n is 0; admissible: a whole number from 1 | null"),
+        ({"tau": 0.0}, "tau is 0.0; admissible: a number above 0"),
+        ({"lambda_con": -1.0}, "lambda_con is -1.0; admissible: a number from 0"),
+        ({"moddrop": 1.0}, "moddrop is 1.0; admissible: a number from 0 to below 1"),
     ],
 )
 def test_inadmissible_values_are_refused_in_a_sentence(options, words):
-    with pytest.raises(UserError, match=words):
-        build(**options)
+    with pytest.raises(UserError, match=words.replace("|", "[|]")):
+        entry("method", "cl_dmdf").check(options)

@@ -6,85 +6,41 @@ from collections import defaultdict
 
 import pytest
 import torch
-import yaml
 from torch.nn.functional import cross_entropy
 
-from sweeper.models.encoders.all import mlp
+from sweeper.models.data import load_dataset
 from sweeper.models.errors import UserError
-from sweeper.models.fusions.all import Concat
 from sweeper.models.method import Method
 from sweeper.models.methods.label_smoothing import LabelSmoothing
 from sweeper.models.methods.mla import Mla, absorb, entropy_weights
 from sweeper.models.methods.ogm import Ogm, coefficients
 from sweeper.models.methods.uniform import Uniform
 from sweeper.models.methods.unimodal_sum import UnimodalSum
-from sweeper.models.net import Net
-from sweeper.models.schema import entries as registry
-from sweeper.models.streams import torch_stream
-from sweeper.models.tasks.all import Classification
-from sweeper.models.values import Batch, Context, DataSpec, InputSpec, Phase
-
-CLASSES, WIDTH, ROWS = 4, 8, 24
-
-
-def build(cls, modalities=("red", "green"), dim=WIDTH, **options):
-    torch.manual_seed(0)
-    spec = DataSpec("toy", {m: InputSpec((5,)) for m in modalities}, CLASSES, {}, "none")
-    encoders = {m: mlp(s, hidden=6, dim=dim) for m, s in spec.modalities.items()}
-    task = Classification(spec)
-    fusion = Concat({m: e.dim for m, e in encoders.items()}, task.n_outputs) if cls.fuses else None
-    return cls(Net(encoders, fusion), task, **options)
-
-
-def batch_of(modalities=("red", "green"), rows=ROWS, seed=1):
-    g = torch.Generator().manual_seed(seed)
-    target = torch.randint(CLASSES, (rows,), generator=g)
-    inputs = {m: torch.randn(rows, 5, generator=g) for m in modalities}
-    return Batch(inputs, target, torch.arange(rows))
+from sweeper.models.schema.entries import entry
+from sweeper.models.training.build import build_method
+from sweeper.models.values import Batch
+from tests.models.cases import same
+from tests.models.toys import (
+    CLASSES,
+    ROWS,
+    THREE,
+    TWO,
+    WIDTH,
+    batch_of,
+    context,
+    gradients,
+    method_of,
+    optimizer_of,
+    step,
+    stepping,
+)
 
 
-def context(epoch=0, epochs=10, step=0, train=(), logged=None, seed=0):
-    logged = defaultdict(list) if logged is None else logged
-    return Context(
-        phase=Phase("train", epochs),
-        epoch=epoch,
-        epochs=epochs,
-        step=step,
-        train=lambda: iter(train),
-        held_out=lambda: iter(()),
-        log=lambda name, value: logged[name].append(value),
-        generator=lambda *purpose: torch_stream(seed, *purpose, "train", epoch, step),
-        lr=0.1,
-    )
-
-
-def sgd(method, lr=0.1):
-    return torch.optim.SGD(method.param_groups(lr), momentum=0.9, weight_decay=1e-2)
-
-
-def step(method, batch, ctx, optimizer):
-    """The trainer's order of calls for one batch, on one rank."""
-    for objective in method.objectives(batch, ctx):
-        optimizer.zero_grad(set_to_none=True)
-        method.backward(objective)
-        method.modulate(objective, ctx)
-        optimizer.step()
-
-
-def trained(method, modalities=("red", "green"), steps=3):
-    optimizer = sgd(method)
+def trained(method, modalities=TWO, steps=3):
+    optimizer = optimizer_of(method)
     for i in range(steps):
         step(method, batch_of(modalities, seed=i), context(step=i), optimizer)
     return method.net.state_dict()
-
-
-def gradients(method, batch, ctx):
-    """Gradients after `modulate`, and as `backward` left them."""
-    (objective,) = method.objectives(batch, ctx)
-    method.backward(objective)
-    raw = {name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None}
-    method.modulate(objective, ctx)
-    return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}, raw
 
 
 def weights(method, modality):
@@ -93,40 +49,34 @@ def weights(method, modality):
     return [f"net.encoders.{modality}.{name}" for name, p in encoder if p.dim() == 2]
 
 
-def assert_same(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        assert torch.equal(ours[name], theirs[name]), name
-
-
 @pytest.mark.parametrize(
     ("cls", "options"), [(LabelSmoothing, {"eps": 0.0}), (Ogm, {"alpha": 0.0, "ge": False})]
 )
 def test_neutral_setting_is_joint_training_to_the_bit(cls, options):
-    assert_same(trained(build(cls, **options)), trained(build(Method)))
+    assert same(trained(method_of(cls, **options)), trained(method_of(Method)))
 
 
 @pytest.mark.parametrize("cls", [LabelSmoothing, Ogm])
 def test_default_setting_is_not_joint_training(cls):
-    joint = trained(build(Method))
-    assert any(not torch.equal(w, joint[name]) for name, w in trained(build(cls)).items())
+    joint = trained(method_of(Method))
+    assert any(not torch.equal(w, joint[name]) for name, w in trained(method_of(cls)).items())
 
 
 ADMITTED = [
     (cls, names)
     for cls in (UnimodalSum, Uniform, LabelSmoothing, Ogm, Mla)
-    for names in (("only",), ("red", "green"), ("red", "green", "blue"))
+    for names in (("only",), TWO, THREE)
     if len(names) >= cls.modalities[0]
 ]
 
 
 @pytest.mark.parametrize(("cls", "modalities"), ADMITTED)
 def test_any_admitted_number_of_modalities_learns_and_reads_out(cls, modalities):
-    method, batch = build(cls, modalities), batch_of(modalities)
+    method, batch = method_of(cls, modalities), batch_of(modalities)
     before = method.task.loss(method(batch).fused, batch.target)
-    optimizer = sgd(method)
+    optimizer = optimizer_of(method)
     for i in range(60):
-        method.on_epoch_start(context(train=[batch]))
+        method.on_epoch_start(context())
         step(method, batch, context(epoch=8, step=i), optimizer)
     output = method(batch)
     assert method.task.loss(output.fused, batch.target) < 0.8 * before
@@ -139,21 +89,13 @@ def test_any_admitted_number_of_modalities_learns_and_reads_out(cls, modalities)
 @pytest.mark.parametrize("cls", [UnimodalSum, Uniform, LabelSmoothing, Ogm, Mla])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_double_precision_and_bf16_autocast_train(cls, dtype):
-    method, batch = build(cls), batch_of()
+    method, batch = method_of(cls), batch_of()
     if dtype == torch.float64:
         method.double()
         batch = Batch({m: x.double() for m, x in batch.inputs.items()}, batch.target, batch.index)
-    method.on_epoch_start(context(train=[batch]))
-    optimizer, objectives = sgd(method), iter(method.objectives(batch, context()))
-    while True:
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            objective = next(objectives, None)
-        if objective is None:
-            break
-        optimizer.zero_grad(set_to_none=True)
-        method.backward(objective)
-        method.modulate(objective, context())
-        optimizer.step()
+    method.on_epoch_start(context())
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+    step(method, batch, context(), optimizer_of(method), autocast=autocast)
     assert all(value.isfinite().all() for value in method.state_dict().values())
 
 
@@ -161,9 +103,9 @@ def test_double_precision_and_bf16_autocast_train(cls, dtype):
 
 
 def test_unimodal_sum_predicts_the_heads_mean_and_minimises_their_sum():
-    method, batch = build(UnimodalSum), batch_of()
+    method, batch = method_of(UnimodalSum), batch_of()
     output = method(batch)
-    logits = {m: method.heads[m](output.features[m]) for m in ("red", "green")}
+    logits = {m: method.heads[m](output.features[m]) for m in TWO}
     assert torch.allclose(output.fused, (logits["red"] + logits["green"]) / 2)
     assert torch.equal(output.unimodal["green"], logits["green"])
     (objective,) = method.objectives(batch, context())
@@ -172,20 +114,20 @@ def test_unimodal_sum_predicts_the_heads_mean_and_minimises_their_sum():
 
 
 def test_unimodal_sum_trains_a_modality_as_if_the_other_were_noise():
-    ours, other = build(UnimodalSum), build(UnimodalSum)
+    ours, other = method_of(UnimodalSum), method_of(UnimodalSum)
     batch = batch_of()
     noisy = Batch({**batch.inputs, "green": torch.randn(ROWS, 5)}, batch.target, batch.index)
-    step(ours, batch, context(), sgd(ours))
-    step(other, noisy, context(), sgd(other))
-    assert_same(ours.net.encoders["red"].state_dict(), other.net.encoders["red"].state_dict())
-    assert_same(ours.heads["red"].state_dict(), other.heads["red"].state_dict())
+    step(ours, batch, context(), optimizer_of(ours))
+    step(other, noisy, context(), optimizer_of(other))
+    assert same(ours.net.encoders["red"].state_dict(), other.net.encoders["red"].state_dict())
+    assert same(ours.heads["red"].state_dict(), other.heads["red"].state_dict())
 
 
 # uniform
 
 
 def test_uniform_gradient_is_the_sum_of_the_fused_and_the_heads_gradients():
-    method, batch = build(Uniform), batch_of()
+    method, batch = method_of(Uniform), batch_of()
     found, _ = gradients(method, batch, context())
     parameters = list(method.net.encoders.parameters())
     output = method(batch)
@@ -198,7 +140,7 @@ def test_uniform_gradient_is_the_sum_of_the_fused_and_the_heads_gradients():
 
 
 def test_uniform_predicts_from_the_fusion_and_reads_out_the_heads():
-    method, batch = build(Uniform), batch_of()
+    method, batch = method_of(Uniform), batch_of()
     output, plain = method(batch), method.net(batch)
     assert torch.equal(output.fused, plain.fused)
     assert torch.equal(output.unimodal["red"], method.heads["red"](plain.features["red"]))
@@ -209,7 +151,7 @@ def test_uniform_predicts_from_the_fusion_and_reads_out_the_heads():
 
 
 def test_label_smoothing_mixes_the_label_with_the_uniform_one():
-    method, batch = build(LabelSmoothing, eps=0.3), batch_of()
+    method, batch = method_of(LabelSmoothing, eps=0.3), batch_of()
     (objective,) = method.objectives(batch, context())
     log_p = method(batch).fused.log_softmax(-1)
     one_hot = -log_p[torch.arange(ROWS), batch.target].mean()
@@ -218,17 +160,17 @@ def test_label_smoothing_mixes_the_label_with_the_uniform_one():
 
 
 def test_label_smoothing_of_one_ignores_the_labels():
-    method, batch = build(LabelSmoothing, eps=1.0), batch_of()
+    method, batch = method_of(LabelSmoothing, eps=1.0), batch_of()
     relabelled = Batch(batch.inputs, (batch.target + 1) % CLASSES, batch.index)
     found, _ = gradients(method, batch, context())
-    other = build(LabelSmoothing, eps=1.0)
-    assert_same(found, gradients(other, relabelled, context())[0])
+    other = method_of(LabelSmoothing, eps=1.0)
+    assert same(found, gradients(other, relabelled, context())[0])
 
 
 @pytest.mark.parametrize("eps", [-0.1, 1.1])
 def test_label_smoothing_refuses_what_is_no_share(eps):
-    with pytest.raises(UserError, match=f"eps is {eps}"):
-        build(LabelSmoothing, eps=eps)
+    with pytest.raises(UserError, match=f"eps is {eps}; admissible: a number from 0 to 1"):
+        entry("method", "label_smoothing").check({"eps": eps})
 
 
 # ogm
@@ -256,9 +198,9 @@ def test_ogm_coefficients_follow_a_permutation_of_the_modalities():
     assert torch.allclose(coefficients(scores[order], 0.8), coefficients(scores, 0.8)[order], atol=1e-12)
 
 
-@pytest.mark.parametrize("modalities", [("red", "green"), ("red", "green", "blue")])
+@pytest.mark.parametrize("modalities", [TWO, THREE])
 def test_ogm_scales_exactly_the_encoders_weights(modalities):
-    method, batch, logged = build(Ogm, modalities, ge=False), batch_of(modalities), defaultdict(list)
+    method, batch, logged = method_of(Ogm, modalities, ge=False), batch_of(modalities), defaultdict(list)
     unimodal = method(batch).unimodal
     rows = torch.arange(ROWS)
     scores = {m: unimodal[m].softmax(-1)[rows, batch.target].sum().item() for m in modalities}
@@ -275,7 +217,7 @@ def test_ogm_scales_exactly_the_encoders_weights(modalities):
 
 
 def test_ogm_ge_noise_has_the_spread_of_the_unscaled_gradient():
-    method, batch = build(Ogm), batch_of()
+    method, batch = method_of(Ogm), batch_of()
     names = weights(method, "red") + weights(method, "green")
     draws, logged = defaultdict(list), defaultdict(list)
     for i in range(300):
@@ -288,7 +230,7 @@ def test_ogm_ge_noise_has_the_spread_of_the_unscaled_gradient():
         noise = torch.stack(draws[name])
         assert abs(noise.mean()) < 5 / math.sqrt(noise.numel()), name
         assert noise.std() == pytest.approx(1.0, abs=5 / math.sqrt(2 * noise.numel())), name
-    red, green = (torch.stack(draws[weights(method, m)[0]]).flatten() for m in ("red", "green"))
+    red, green = (torch.stack(draws[weights(method, m)[0]]).flatten() for m in TWO)
     assert abs(torch.corrcoef(torch.stack([red, green]))[0, 1]) < 5 / math.sqrt(len(red))
     for name in found.keys() - set(names):
         assert torch.equal(found[name], raw[name]), name
@@ -296,20 +238,20 @@ def test_ogm_ge_noise_has_the_spread_of_the_unscaled_gradient():
 
 def test_ogm_noise_scales_and_repeats_with_the_stream():
     batch = batch_of()
-    once, _ = gradients(build(Ogm), batch, context(step=3))
-    again, _ = gradients(build(Ogm), batch, context(step=3))
-    assert_same(once, again)
-    later, _ = gradients(build(Ogm), batch, context(step=4))
-    name = weights(build(Ogm), "red")[0]
+    once, _ = gradients(method_of(Ogm), batch, context(step=3))
+    again, _ = gradients(method_of(Ogm), batch, context(step=3))
+    assert same(once, again)
+    later, _ = gradients(method_of(Ogm), batch, context(step=4))
+    name = weights(method_of(Ogm), "red")[0]
     assert not torch.equal(once[name], later[name])
-    plain, _ = gradients(build(Ogm, ge=False), batch, context(step=3))
-    half, _ = gradients(build(Ogm, noise=0.5), batch, context(step=3))
+    plain, _ = gradients(method_of(Ogm, ge=False), batch, context(step=3))
+    half, _ = gradients(method_of(Ogm, noise=0.5), batch, context(step=3))
     assert torch.allclose(half[name] - plain[name], 0.5 * (once[name] - plain[name]), atol=1e-6)
 
 
 def test_ogm_treats_renamed_and_reordered_modalities_alike():
-    ours, other = build(Ogm), build(Ogm, ("green", "red"))
-    encoders = {m: copy.deepcopy(ours.net.encoders[m].state_dict()) for m in ("red", "green")}
+    ours, other = method_of(Ogm), method_of(Ogm, ("green", "red"))
+    encoders = {m: copy.deepcopy(ours.net.encoders[m].state_dict()) for m in TWO}
     for m, state in encoders.items():
         other.net.encoders[m].load_state_dict(state)
     left, right = ours.net.fusion.head.weight.detach().split(WIDTH, dim=1)
@@ -329,56 +271,61 @@ def test_ogm_is_active_from_start_to_end_inclusive():
     for epoch in range(10):
         logged = defaultdict(list)
         found, raw = gradients(
-            build(Ogm, start=0.2, end=0.5), batch_of(), context(epoch=epoch, logged=logged)
+            method_of(Ogm, start=0.2, end=0.5), batch_of(), context(epoch=epoch, logged=logged)
         )
         if logged:
             active.append(epoch)
         else:
-            assert_same(found, raw)
+            assert same(found, raw)
     assert active == [2, 3, 4, 5]
 
 
 def test_ogm_passes_over_frozen_encoders_and_takes_tensors_of_one_number():
-    method = build(Ogm)
+    method = method_of(Ogm)
     method.net.encoders["red"].requires_grad_(False)
     found, _ = gradients(method, batch_of(), context())
     assert not any(name.startswith("net.encoders.red") for name in found)
     single = torch.nn.Parameter(torch.ones(1, 1))
     single.grad = torch.full((1, 1), 2.0)
     method.net.encoders["green"].register_parameter("single", single)
-    (objective,) = build(Ogm).objectives(batch_of(), context())
+    (objective,) = method_of(Ogm).objectives(batch_of(), context())
     method.modulate(objective, context())
     assert single.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("options", [{"end": 50.0}, {"start": 0.6}, {"start": -0.1}])
-def test_ogm_refuses_what_are_no_shares_in_order(options):
-    with pytest.raises(UserError, match="shares of the epochs"):
-        build(Ogm, **options)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"end": 50.0}, "end is 50.0; admissible: a number from 0 to 1"),
+        ({"start": 0.6}, "start 0.6 lies after end 0.5"),
+        ({"start": -0.1}, "start is -0.1; admissible: a number from 0 to 1"),
+    ],
+)
+def test_ogm_refuses_what_are_no_shares_in_order(options, words):
+    spec = load_dataset("synthetic", {}).spec
+    with pytest.raises(UserError, match=words):
+        build_method(spec, {}, {"name": "concat"}, {"name": "ogm", **options}, 0)
 
 
 # mla
 
 
 def test_mla_second_forward_sees_the_first_update_and_nothing_else_moves():
-    method, batch = build(Mla, variant="released"), batch_of()
-    optimizer = sgd(method)
+    method, batch = method_of(Mla, variant="released"), batch_of()
+    optimizer = optimizer_of(method)
     step(method, batch, context(), optimizer)
-    frozen = {m: copy.deepcopy(method.net.encoders[m].state_dict()) for m in ("red", "green")}
-    objectives = method.objectives(batch, context())
-    first = next(objectives)
+    frozen = {m: copy.deepcopy(method.net.encoders[m].state_dict()) for m in TWO}
+    steps = stepping(method, batch, context(), optimizer)
+    first = next(steps)
     assert list(first.output.features) == ["red"]
-    optimizer.zero_grad(set_to_none=True)
-    method.backward(first)
     assert all(p.grad is None for p in method.net.encoders["green"].parameters())
     head = method.head.weight.detach().clone()
-    optimizer.step()
-    assert_same(method.net.encoders["green"].state_dict(), frozen["green"])
+    second = next(steps)
+    assert same(method.net.encoders["green"].state_dict(), frozen["green"])
     moved = method.net.encoders["red"].state_dict()
     assert any(not torch.equal(value, moved[name]) for name, value in frozen["red"].items())
-    second = next(objectives)
     assert list(second.output.features) == ["green"]
-    z = method.net.encode("green", batch)
+    z = method.net.encode(batch)["green"]
     assert torch.equal(second.output.fused, method.head(z))
     assert not torch.allclose(second.output.fused, z @ head.T + method.head.bias)
 
@@ -413,13 +360,13 @@ def test_mla_projection_passes_no_absorbed_feature_as_damping_vanishes():
 
 
 def test_mla_projects_with_earlier_features_and_damps_by_the_epochs_progress():
-    method, batches = build(Mla, base=0.1), [batch_of(seed=s) for s in (1, 2)]
-    method.on_epoch_start(context(train=batches))
-    optimizer, means, dampings = sgd(method), [], []
+    method, batches = method_of(Mla, rows=2 * ROWS, base=0.1), [batch_of(seed=s) for s in (1, 2)]
+    method.on_epoch_start(context())
+    optimizer, means, dampings = optimizer_of(method), [], []
     for i, batch in enumerate(batches):
         for objective in method.objectives(batch, context()):
             optimizer.zero_grad(set_to_none=True)
-            method.backward(objective)
+            objective.total.backward()
             raw = method.head.weight.grad.double().clone()
             bias = method.head.bias.grad.clone()
             method.modulate(objective, context())
@@ -433,27 +380,27 @@ def test_mla_projects_with_earlier_features_and_damps_by_the_epochs_progress():
     assert torch.allclose(method.projection.double(), by_hand_projection(means, dampings), atol=1e-4)
 
 
-def test_mla_counts_the_training_rows_once_and_starts_each_epoch_anew():
-    method, batches = build(Mla), [batch_of(), batch_of(rows=8)]
-    method.on_epoch_start(context(train=batches))
+def test_mla_counts_the_rows_seen_and_starts_each_epoch_anew():
+    method, batches = method_of(Mla), [batch_of(), batch_of(rows=8)]
+    method.on_epoch_start(context())
     for batch in batches:
-        step(method, batch, context(), sgd(method))
-    assert (int(method.rows), int(method.seen)) == (ROWS + 8, ROWS + 8)
+        step(method, batch, context(), optimizer_of(method))
+    assert int(method.seen) == ROWS + 8
     method.on_epoch_start(context(epoch=1))
-    assert (int(method.rows), int(method.seen)) == (ROWS + 8, 0)
+    assert int(method.seen) == 0
 
 
 def test_mla_released_is_plain_alternation():
-    method, batch = build(Mla, variant="released"), batch_of()
+    method, batch = method_of(Mla, variant="released"), batch_of()
     plain = copy.deepcopy(method)
-    ours, theirs = sgd(method), sgd(plain)
+    ours, theirs = optimizer_of(method), optimizer_of(plain)
     for _ in range(2):
         step(method, batch, context(), ours)
-        for m in ("red", "green"):
+        for m in TWO:
             theirs.zero_grad(set_to_none=True)
-            cross_entropy(plain.head(plain.net.encode(m, batch)), batch.target).backward()
+            cross_entropy(plain.head(plain.net.encode(batch, [m])[m]), batch.target).backward()
             theirs.step()
-    assert_same(method.state_dict() | {"seen": 0 * method.seen}, plain.state_dict())
+    assert same(method.state_dict() | {"seen": 0 * method.seen}, plain.state_dict())
 
 
 def test_mla_weighs_each_row_by_entropy():
@@ -466,52 +413,46 @@ def test_mla_weighs_each_row_by_entropy():
 
 
 def test_mla_predicts_a_row_alike_in_any_batch():
-    method, batch = build(Mla), batch_of()
+    method, batch = method_of(Mla), batch_of()
     few = Batch({m: x[:3] for m, x in batch.inputs.items()}, batch.target[:3], batch.index[:3])
     assert torch.allclose(method(few).fused, method(batch).fused[:3], atol=1e-6)
 
 
 def test_mla_combines_by_entropy_or_equally():
     batch = batch_of()
-    surest, equal = build(Mla), build(Mla, combine="mean")
-    logits = torch.stack([surest.head(surest.net.encode(m, batch)) for m in ("red", "green")])
+    surest, equal = method_of(Mla), method_of(Mla, combine="mean")
+    logits = torch.stack([surest.head(z) for z in surest.net.encode(batch).values()])
     first, second = entropy_weights(logits).unsqueeze(-1)
     assert torch.allclose(surest(batch).fused, first * logits[0] + second * logits[1])
     assert torch.allclose(equal(batch).fused, logits.mean(0))
 
 
-def test_mla_refuses_unequal_widths_and_a_base_without_logarithm():
-    spec = DataSpec("toy", {"red": InputSpec((5,)), "green": InputSpec((5,))}, CLASSES, {}, "none")
-    net = Net({m: mlp(s, dim=d) for (m, s), d in zip(spec.modalities.items(), (4, 6), strict=True)}, None)
-    with pytest.raises(UserError, match="found: red 4, green 6"):
-        Mla(net, Classification(spec))
-    with pytest.raises(UserError, match="base is 0"):
-        build(Mla, base=0.0)
+def test_mla_projects_encoders_narrower_than_the_widest():
+    data = load_dataset("synthetic", {"modalities": 3})
+    encoders = {m: {"name": "mlp", "dim": d} for m, d in zip(data.spec.modalities, (4, 6, 6), strict=True)}
+    method = build_method(data.spec, encoders, None, {"name": "mla"}, 0)
+    assert method.net.dims == {"m0": 6, "m1": 6, "m2": 6}
+    assert method.head.in_features == 6
+    assert [tuple(p.shape) for p in method.net.encoders["m0"].project.parameters()] == [(6, 4)]
+    assert not hasattr(method.net.encoders["m1"], "project")
+    equal = build_method(data.spec, {"vector": {"name": "mlp", "dim": 6}}, None, {"name": "mla"}, 0)
+    wide = {name: p for name, p in method.named_parameters() if "m0" not in name}
+    assert same(wide, {name: p for name, p in equal.named_parameters() if "m0" not in name})
+
+
+def test_mla_refuses_a_base_without_logarithm():
+    with pytest.raises(UserError, match=r"base is 0.0; admissible: a number above 0"):
+        entry("method", "mla").check({"base": 0.0})
 
 
 def test_mla_resumes_from_its_state():
-    method, batches = build(Mla), [batch_of(seed=s) for s in range(2)]
-    method.on_epoch_start(context(train=batches))
+    method, batches = method_of(Mla), [batch_of(seed=s) for s in range(2)]
+    method.on_epoch_start(context())
     for batch in batches:
-        step(method, batch, context(), sgd(method))
-    resumed = build(Mla)
+        step(method, batch, context(), optimizer_of(method))
+    resumed = method_of(Mla)
     resumed.load_state_dict(method.state_dict())
     for m in (method, resumed):
         m.on_epoch_start(context(epoch=1))
-        step(m, batches[0], context(epoch=1), sgd(m))
-    assert_same(method.state_dict(), resumed.state_dict())
-
-
-# the search spaces
-
-
-@pytest.mark.parametrize("name", ["unimodal_sum", "uniform", "label_smoothing", "ogm", "mla"])
-def test_search_space_names_hyper_parameters_the_method_admits(name):
-    entry = registry.entry("method", name)
-    data = yaml.safe_load((registry.HOME.parent / "search_spaces" / f"{name}.yaml").read_text())
-    assert data["method"] == name
-    assert data["cite"]
-    for key, domain in data["space"].items():
-        for value in domain.get("choice") or domain.get("float") or domain["int"]:
-            entry.check({key: value})
-        entry.check(domain.get("when", {}))
+        step(m, batches[0], context(epoch=1), optimizer_of(m))
+    assert same(method.state_dict(), resumed.state_dict())

@@ -4,15 +4,17 @@ import dataclasses
 
 import pytest
 import torch
-import yaml
 from torch.nn.functional import cross_entropy
 
 from sweeper.models.errors import UserError
-from sweeper.models.maths.evidence import present_in, trust, uncertainty
+from sweeper.models.maths import regressors
+from sweeper.models.maths.evidence import Rows, trust, uncertainty
+from sweeper.models.maths.presence import present_in
 from sweeper.models.maths.reliability import correlation
-from sweeper.models.schema import entries as registry
+from sweeper.models.schema.entries import entry
 from sweeper.models.streams import torch_stream
-from sweeper.models.training.trainer import splits_of
+from sweeper.models.training.run import check_builds
+from sweeper.models.training.splits import splits_of
 from sweeper.models.values import Batch
 from tests.models.cases import SETTINGS, build, fit, synthetic
 
@@ -29,7 +31,7 @@ def batch_of(data, rows=12):
 
 
 def logits_of(method, batch):
-    return method.read_out({m: method.net.encode(m, batch) for m in method.net.encoders})
+    return method.heads(method.net.encode(batch))
 
 
 def trained(name, data=None, epochs=3, **options):
@@ -139,13 +141,22 @@ def test_one_modality_is_refused(name):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("options", [{"q_right": 1.5}, {"q_wrong": -0.1}])
 def test_q_is_a_share(name, options):
-    with pytest.raises(UserError, match="admissible: 0 to 1"):
+    with pytest.raises(UserError, match="admissible: a number from 0 to 1"):
         made(name, **options)
 
 
-@pytest.mark.parametrize("options", [{"held_out_fraction": 0.0, "fit_rows": "held_out"}, {"least": 0.0}])
-def test_rw_refuses_no_rows_and_no_bound(options):
-    with pytest.raises(UserError, match=r"admissible: .*above 0 and below 1"):
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"held_out_fraction": 0.0, "fit_rows": "held_out"},
+            "held_out_fraction is 0; give it a share above 0",
+        ),
+        ({"least": 0.0}, "least is 0.0; admissible: a number above 0 and below 1"),
+    ],
+)
+def test_rw_refuses_no_rows_and_no_bound(options, words):
+    with pytest.raises(UserError, match=words):
         made("rw", **options)
 
 
@@ -218,19 +229,49 @@ def test_rw_fits_to_the_rows_it_is_told():
     assert not torch.allclose(found["train"]["weight"], found["held_out"]["weight"])
 
 
+def test_a_batch_of_the_perceptron_is_all_rows_of_128_samples(monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    present = torch.rand(3, 300, generator=g) < 0.7
+    logits = torch.arange(300.0).expand(3, -1).unsqueeze(-1) + torch.zeros(3, 300, 4)  # a sample's number
+    seen, forward = [], regressors._emlp
+    monkeypatch.setattr(
+        regressors, "_emlp", lambda state, x, keep: seen.append(x[:, 0]) or forward(state, x, keep)
+    )
+    rows = Rows(logits, torch.zeros(300, dtype=torch.long), present)
+    regressors.Regressor("emlp", epochs=2).fit(rows, g)
+    samples, every = [batch.unique().long() for batch in seen], present.any(0).nonzero().squeeze(-1)
+    assert [len(own) for own in samples] == 2 * [128, 128, len(every) - 256]
+    assert [len(batch) for batch in seen] == [int(present[:, own].sum()) for own in samples]
+    for epoch in (samples[:3], samples[3:]):
+        assert torch.equal(torch.cat(epoch).sort().values, every)
+    assert not torch.equal(samples[0], samples[3])
+
+
 NOISE = ["feature-10", "feature-40"]
 
 
 def test_rw_weighs_by_the_regressor_of_the_condition_it_is_tested_under():
     data = synthetic()
     clean, matched = trained("rw", data), trained("rw", data, match="matched", noise=NOISE)
-    assert matched.conditions == ["clean", *NOISE]
+    assert matched.conditions == ("clean", *NOISE)
     batch = batch_of(data)
     assert torch.equal(matched(batch).extra["weight/m1"], clean(batch).extra["weight/m1"])
     weights = [matched(dataclasses.replace(batch, condition=c)).extra["uncertainty/m1"] for c in NOISE]
     assert weights[0].mean() < weights[1].mean()  # the same logits are trusted less where rows are noisier
     with pytest.raises(UserError, match=r"unknown condition .salt-5. in method .rw..*clean, feature-10"):
         matched(dataclasses.replace(batch, condition="salt-5"))
+
+
+def test_only_regressors_matched_to_noise_limit_what_rw_is_tested_under():
+    data, label = synthetic(), "feature-10@m0 (share 1)"
+    assert made("rw", data).conditions is None
+    assert made("rw", data, match="pooled", noise=NOISE).conditions is None
+    matched = {"name": "rw", "match": "matched", "noise": ["feature-40", label]}
+    assert made(**matched, data=data).conditions == ("clean", "feature-40", label)
+    payload = {"method": matched, "encoders": {}, "fusion": None, "seed": 0, "conditions": ["clean", label]}
+    check_builds(data.spec, payload, ())
+    with pytest.raises(UserError, match=r"'rw' cannot be tested under 'feature-10'; admissible: clean, feat"):
+        check_builds(data.spec, payload | {"conditions": ["feature-10"]}, ())
 
 
 def test_rw_pools_the_rows_of_all_conditions():
@@ -270,9 +311,9 @@ def test_regressors_share_the_stage_one_of_one_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_what_stage_one_does_not_read_is_declared(name):
-    entry = registry.entry("method", name)
-    declared = entry.facts["after_training"]
-    assert set(declared) <= set(entry.parameters)
+    own = entry("method", name)
+    declared = own.facts["after_training"]
+    assert set(declared) <= set(own.parameters)
     data = synthetic()
     expected = trained(name, data)
     other = {
@@ -317,14 +358,3 @@ def test_weights_follow_correctness(name):
     weights = torch.stack([output.extra[f"weight/{m}"] for m in logits])
     assert correlation(weights.detach().numpy(), right) > 0.4
     assert (output.fused.argmax(-1) == batch.target).float().mean() > right[1:].mean() + 0.4
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_search_space_names_hyper_parameters_the_method_admits(name):
-    entry = registry.entry("method", name)
-    data = yaml.safe_load((registry.HOME.parent / "search_spaces" / f"{name}.yaml").read_text())
-    assert data["method"] == name
-    for key, domain in data["space"].items():
-        for value in domain.get("choice") or domain.get("float") or domain["int"]:
-            entry.check({key: value})
-        entry.check(domain.get("when", {}))

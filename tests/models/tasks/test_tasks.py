@@ -14,16 +14,14 @@ import torch.distributed as dist
 from torch import multiprocessing
 
 from sweeper.models.data.dataset import assemble
-from sweeper.models.encoders.all import DENSE
 from sweeper.models.errors import UserError
 from sweeper.models.maths import reliability
 from sweeper.models.maths.metrics import OF_TASK, check_metric
-from sweeper.models.schema.entries import entries
-from sweeper.models.tasks.all import task_of
+from sweeper.models.schema.entries import entries, entry
 from sweeper.models.training import evaluation
 from sweeper.models.training.build import build_method
 from sweeper.models.training.evaluation import Evaluation, all_scores, evaluate, quick_scores
-from sweeper.models.training.trainer import splits_of
+from sweeper.models.training.splits import splits_of
 from sweeper.models.values import DataSpec
 from tests.models.cases import SETTINGS, build, fit, synthetic
 
@@ -33,7 +31,7 @@ TASKS = list(OF_TASK)
 
 def posed(task: str):
     n_classes, size = 1 if task == "regression" else C, SIZE if task == "segmentation" else ()
-    return task_of(DataSpec("some", {}, n_classes, {}, "", task, size))
+    return entry("task", task).load()(DataSpec("some", {}, n_classes, {}, "", task, size))
 
 
 def drawn(task: str, rows: int = 9, seed: int = 0):
@@ -51,6 +49,42 @@ def drawn(task: str, rows: int = 9, seed: int = 0):
     return torch.randn(rows, C, generator=generator), torch.randint(C, (rows,), generator=generator)
 
 
+def test_every_task_has_metrics():
+    assert set(entries("task")) == set(TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_loss_is_the_mean_of_each_rows_own(name):
+    task, (logits, target) = posed(name), drawn(name)
+    losses = task.losses(logits, target)
+    assert losses.shape == (9,)
+    torch.testing.assert_close(task.loss(logits, target), losses.mean())
+    for row in range(9):  # no row's loss depends on another
+        alone = task.loss(logits[row : row + 1], target[row : row + 1])
+        torch.testing.assert_close(losses[row], alone)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_rows_count_by_their_weight(name):
+    task, (logits, target) = posed(name), drawn(name)
+    weight = torch.arange(9.0)
+    expected = (task.losses(logits, target) * weight).mean()
+    torch.testing.assert_close(task.loss(logits, target, weight), expected)
+    torch.testing.assert_close(task.loss(logits, target, torch.ones(9)), task.loss(logits, target))
+    logits.requires_grad_()
+    task.loss(logits, target, weight).backward()
+    assert not logits.grad[0].any()
+
+
+@pytest.mark.parametrize("name", ["classification", "multilabel", "segmentation"])
+def test_rows_losses_take_label_smoothing(name):
+    task, (logits, target) = posed(name), drawn(name)
+    smooth = task.losses(logits, target, label_smoothing=0.3)
+    assert smooth.shape == (9,)
+    torch.testing.assert_close(task.loss(logits, target, label_smoothing=0.3), smooth.mean())
+    assert not torch.allclose(smooth, task.losses(logits, target))
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_loss_is_a_mean_over_rows_so_that_ranks_add_up(name):
     task, (logits, target) = posed(name), drawn(name)
@@ -61,8 +95,9 @@ def test_loss_is_a_mean_over_rows_so_that_ranks_add_up(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_reported_loss_is_the_loss(name):
     task, (logits, target) = posed(name), drawn(name)
-    losses = task.loss_of_predictions(task.predict(logits), target)
+    losses = task.losses_of_predictions(task.predict(logits), target)
     assert losses.shape == (9,)
+    torch.testing.assert_close(losses, task.losses(logits, target))
     torch.testing.assert_close(losses.mean(), task.loss(logits, target))
 
 
@@ -99,9 +134,10 @@ def test_a_rows_segmentation_loss_is_the_mean_over_its_labelled_pixels():
     logits[0, 0, 0, 0] = math.log(3)
     target = torch.tensor([[[0, 1]], [[-1, 0]], [[-1, -1]]])
     rows = [(math.log(4 / 3) + math.log(2)) / 2, math.log(2), 0.0]
-    task = task_of(DataSpec("some", {}, 2, {}, "", "segmentation", (1, 2)))
+    task = entry("task", "segmentation").load()(DataSpec("some", {}, 2, {}, "", "segmentation", (1, 2)))
     assert float(task.loss(logits, target)) == pytest.approx(sum(rows) / 3)
-    assert task.loss_of_predictions(task.predict(logits), target).tolist() == pytest.approx(rows)
+    assert task.losses(logits, target).tolist() == pytest.approx(rows)
+    assert task.losses_of_predictions(task.predict(logits), target).tolist() == pytest.approx(rows)
     before = logits.clone().requires_grad_()
     task.loss(before, target).backward()
     assert not before.grad[2].any()
@@ -149,7 +185,8 @@ def test_images_of_other_sizes_than_the_mask_and_than_each_other_are_segmented()
     fine, coarse = (np.kron(target[:, ::3, ::4], np.ones(s))[:, None] for s in ((8, 7), (2, 2)))
     target[:, 0] = -1
     rows = {"train": np.arange(40), "validation": np.arange(40, 50), "test": np.arange(50, 60)}
-    data = assemble("own", {"fine": fine, "coarse": coarse}, target, rows, cite="", task="segmentation")
+    inputs, kinds = {"fine": fine, "coarse": coarse}, {"fine": "image", "coarse": "image"}
+    data = assemble("own", inputs, target, rows, kinds, cite="", task="segmentation")
     method = build({"name": "joint"}, data, fusion="decoder")
     settings = dataclasses.replace(SETTINGS, epochs=40, lr=0.02, optimizer="adam")
     curve = fit(method, data, settings).curve
@@ -168,14 +205,27 @@ def test_the_default_encoder_of_segmentation_gives_maps():
     assert [e.body[0].__class__.__name__ for e in method.net.encoders.values()] == ["Conv2d", "Conv2d"]
 
 
-@pytest.mark.parametrize("encoder", sorted(set(entries("encoder")) - set(DENSE) - {"sequence"}))
-def test_segmentation_refuses_encoders_of_vectors(encoder):
+ENCODERS = {name: e.facts for name, e in entries("encoder").items() if "image" in e.facts["takes"]}
+
+
+@pytest.mark.parametrize(
+    "encoder", [name for name, facts in ENCODERS.items() if "maps" not in facts["reads"]]
+)
+def test_segmentation_refuses_encoders_that_give_no_maps(encoder):
     with pytest.raises(UserError) as caught:
         parts("segmentation", encoder, "decoder")
     assert str(caught.value) == (
-        f"encoder '{encoder}' works on vectors, but dataset 'synthetic' poses segmentation, which needs maps;"
-        " admissible: maps"
+        f"encoder '{encoder}' of modality 'm0' can be read as {' or '.join(ENCODERS[encoder]['reads'])}, but the fusion"
+        " reads maps; encoders that fit: maps, resnet18, resnet34, resnet50"
     )
+
+
+def test_segmentation_takes_the_maps_of_a_resnet():
+    data = synthetic(task="segmentation", dim=32)
+    method = build({"name": "joint"}, data, fusion="decoder", encoder={"name": "resnet18", "width": 4})
+    batch = next(splits_of(data, method, 0).validation.batches(3))
+    assert method(batch).fused.shape == (3, 4, 32, 32)
+    assert method.net.dims == {"m0": 32, "m1": 32}
 
 
 @pytest.mark.parametrize(
@@ -185,19 +235,19 @@ def test_segmentation_refuses_encoders_of_vectors(encoder):
             "segmentation",
             "maps",
             "concat",
-            "fusion 'concat' works on vectors, .* needs maps; admissible: decoder$",
+            "fusion 'concat' is for classification or multilabel or regression, .* poses segmentation; .*: decoder$",
         ),
         (
             "classification",
             "mlp",
             "decoder",
-            "fusion 'decoder' works on maps, .* needs vectors; .* concat, sum",
+            "fusion 'decoder' is for segmentation, but dataset 'synthetic' poses classification; .*: concat, film",
         ),
         (
             "regression",
             "maps",
             "concat",
-            "encoder 'maps' works on maps, .* needs vectors; admissible: mlp, convn",
+            "encoder 'maps' of modality 'm0' can be read as maps, but the fusion reads pooled; .*: convnet, mlp, res",
         ),
     ],
 )
@@ -209,12 +259,18 @@ def test_parts_that_do_not_meet_the_task_are_refused_with_those_that_do(task, en
 @pytest.mark.parametrize(
     ("named", "sentence"),
     [
-        ({"name": "lfm", "match": "posterior"}, "match is posterior; admissible: infonce"),
+        (
+            {"name": "lfm", "match": "posterior"},
+            "match posterior with .* one class per row; admissible: infonce",
+        ),
         (
             {"name": "lfm", "negatives": "exclude_same_label"},
-            "negatives is exclude_same_label; admissible: all",
+            "negatives exclude_same_label needs one class per row; admissible: infonce with all",
         ),
-        ({"name": "udml", "uncertainty": "energy"}, "uncertainty is energy; admissible: estimated, variance"),
+        (
+            {"name": "udml", "uncertainty": "energy"},
+            "uncertainty energy needs one class per row; admissible: estimated, variance",
+        ),
     ],
 )
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
@@ -243,6 +299,7 @@ def evaluated(**changes) -> Evaluation:
         "target": np.array([0, 0, 1, 1]),
         "index": np.arange(4),
         "loss": 0.5,
+        "losses": {"left": np.array([0.1, 0.2, 0.4, 0.9]), "right": np.array([1.6, 0.4, 0.5, 9.0])},
         "present": {"right": np.array([True, True, True, False])},
     }
     return Evaluation(**whole | changes)
@@ -277,7 +334,9 @@ def test_what_is_undefined_or_not_said_is_left_out():
 
 def test_epochs_report_no_reliability_and_other_tasks_have_none():
     quick = quick_scores(posed("classification"), evaluated())
-    assert set(quick) == {"loss", "accuracy", "accuracy/left", "accuracy/right", "gap"}
+    assert set(quick) == {"gap", *(f"{n}{m}" for n in ("loss", "accuracy") for m in ("", "/left", "/right"))}
+    assert quick["loss/left"] == pytest.approx(0.4)
+    assert quick["loss/right"] == pytest.approx(2.5 / 3)  # without the row that lacks it
     numbers = {m: np.arange(4.0) for m in ("left", "right")}
     found = evaluated(predicted=np.arange(4.0), unimodal=numbers, target=np.arange(4.0))
     scores = all_scores(posed("regression"), found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,38 +17,58 @@ from sweeper.models.schema.entries import entries
 from sweeper.models.training import checkpoint
 from sweeper.models.training.build import build_method
 from sweeper.models.training.evaluation import all_scores, evaluate
-from sweeper.models.training.trainer import splits_of, train
-from tests.models.cases import CASES, SETTINGS, VARIANTS, Case, build, fit, synthetic, weights
+from sweeper.models.training.splits import splits_of
+from sweeper.models.training.trainer import train
+from sweeper.models.values import AXES
+from tests.models.cases import (
+    CASES,
+    SETTINGS,
+    VARIANTS,
+    Case,
+    build,
+    fit,
+    of_all_lengths,
+    resumed,
+    same,
+    synthetic,
+    weights,
+)
 
 EVERY = [pytest.param(c, id="-".join(map(str, [c.method, *c.options.values()]))) for c in CASES + VARIANTS]
-FUSIONS = sorted(n for n, e in entries("fusion").items() if not e.facts.get("dense", False))
-fusing = [c for c in CASES if entries("method")[c.method].facts.get("fuses", True)]
+# every case on vectors, and every method on rows of several lengths
+EVERYWHERE = [pytest.param(*p.values, synthetic, id=p.id) for p in EVERY]
+EVERYWHERE += [pytest.param(c, of_all_lengths, id=f"{c.method}-lengths") for c in CASES]
+FUSIONS = sorted(n for n, e in entries("fusion").items() if "classification" in e.facts["tasks"])
+fusing = [c for c in CASES if entries("method")[c.method].facts["fuses"]]
 
 
 def admits(case: Case, modalities: int) -> bool:
-    least, most = entries("method")[case.method].facts.get("modalities", (1, None))
+    least, most = entries("method")[case.method].facts["modalities"]
     return least <= modalities <= (most or modalities)
 
 
 def tasks_of(case: Case) -> tuple[str, ...]:
-    return entries("method")[case.method].facts.get("tasks", ("classification",))
+    return entries("method")[case.method].facts["tasks"]
 
 
 def fusion_of(case: Case, task: str = "classification") -> str | None:
     fused = "decoder" if task == "segmentation" else "concat"
-    return fused if entries("method")[case.method].facts.get("fuses", True) else None
+    return fused if entries("method")[case.method].facts["fuses"] else None
 
 
 def test_the_table_has_a_row_for_every_method():
     assert {c.method for c in CASES} == set(entries("method"))
 
 
-NEUTRAL = [(c, task) for c in CASES if c.neutral is not None for task in tasks_of(c)]
+NEUTRAL = [(c, synthetic, task) for c in CASES if c.neutral is not None for task in tasks_of(c)]
+NEUTRAL += [(c, of_all_lengths, "classification") for c in CASES if c.neutral is not None]
 
 
-@pytest.mark.parametrize(("case", "task"), NEUTRAL, ids=lambda v: getattr(v, "method", v))
-def test_neutral_setting_is_joint_training_to_the_bit(case, task):
-    data = synthetic(task=task)
+@pytest.mark.parametrize(
+    ("case", "make", "task"), NEUTRAL, ids=lambda v: getattr(v, "method", getattr(v, "__name__", v))
+)
+def test_neutral_setting_is_joint_training_to_the_bit(case, make, task):
+    data = make(task=task)
     fusion = fusion_of(case, task)
     joint, neutral = (
         build(named, data, fusion=fusion)
@@ -59,30 +80,16 @@ def test_neutral_setting_is_joint_training_to_the_bit(case, task):
         assert torch.equal(p, weights(neutral)[name]), name
 
 
-@pytest.mark.parametrize("case", EVERY)
-def test_resume_equals_uninterrupted(case, tmp_path):
-    data = synthetic()
-    whole, halted = (
-        build(case.named, data, fusion=fusion_of(case)),
-        build(case.named, data, fusion=fusion_of(case)),
-    )
+@pytest.mark.parametrize(("case", "make"), EVERYWHERE)
+def test_resume_equals_uninterrupted(case, make, tmp_path):
+    data = make()
+    whole = build(case.named, data, fusion=fusion_of(case))
     expected = fit(whole, data)
-
-    class Killed(Exception):
-        pass
-
-    def kill(entry: dict[str, float]) -> None:
-        if entry["epoch"] == 2:
-            raise Killed
-
-    path = tmp_path / "checkpoint.pt"
-    with pytest.raises(Killed):
-        fit(halted, data, resume=path, on_epoch=kill)
-    resumed = build(case.named, data, fusion=fusion_of(case))
-    found = fit(resumed, data, resume=path)
-    assert found == expected
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    found, outcome = resumed(
+        lambda: build(case.named, data, fusion=fusion_of(case)), data, tmp_path / "checkpoint.pt"
+    )
+    assert outcome == expected
+    assert same(whole.state_dict(), found.state_dict())
 
 
 @pytest.mark.parametrize("case", EVERY)
@@ -97,12 +104,12 @@ def test_another_seed_gives_other_weights_and_the_same_seed_the_same(case):
     assert not torch.allclose(found[0], found[2])
 
 
+# of lfm, that whose α is not learned
+QUICK = [c for c in CASES if c.method != "lfm"] + [c for c in VARIANTS if c.method == "lfm"][:1]
+
+
 @pytest.mark.parametrize("modalities", [1, 2, 3])
-@pytest.mark.parametrize(
-    "case",
-    [c for c in CASES if c.method != "lfm"] + [c for c in VARIANTS if c.method == "lfm"][:1],  # not learned α
-    ids=lambda c: c.method,
-)
+@pytest.mark.parametrize("case", QUICK, ids=lambda c: c.method)
 def test_learns_better_than_chance_with_one_two_three_modalities(case, modalities):
     if not admits(case, modalities):
         with pytest.raises(UserError, match=f"{case.method!r} needs at least 2 modalities"):
@@ -113,6 +120,25 @@ def test_learns_better_than_chance_with_one_two_three_modalities(case, modalitie
     fit(method, data, dataclasses.replace(SETTINGS, epochs=12))
     scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
     assert scores["accuracy"] > 0.45  # chance is 0.25, its std over 64 rows 0.054
+
+
+@pytest.mark.parametrize("case", QUICK, ids=lambda c: c.method)
+def test_learns_from_sequences_tokens_and_sound_of_all_lengths(case):
+    data = of_all_lengths(missing=0.1)
+    assert all(np.unique(steps).size > 1 for steps in data.lengths.values())
+    method = build(case.named, data, fusion=fusion_of(case))
+    fit(method, data, dataclasses.replace(SETTINGS, epochs=10, lr=0.01, optimizer="adam"))
+    scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
+    assert scores["accuracy"] > 0.45  # chance is 0.25
+
+
+@pytest.mark.parametrize("kind", AXES)
+def test_every_kind_of_input_is_learned_from(kind):
+    data = synthetic(1, kind=kind, dim=4, shorter=0.5, signal=6.0)
+    method = build({"name": "joint"}, data)
+    fit(method, data, dataclasses.replace(SETTINGS, epochs=12, lr=0.01, optimizer="adam"))
+    scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
+    assert scores["accuracy"] > 0.45  # chance is 0.25
 
 
 def without_learning(task: str, target: np.ndarray) -> float:
@@ -146,11 +172,25 @@ def test_learns_every_task_it_declares_and_refuses_the_others(case, task):
     assert {key.partition("/")[0] for key in scores} <= set(metrics.OF_TASK[task])
 
 
+# what a fusion is tried on, by how it reads
+READ = {
+    "pooled": ("vector", None),
+    "tokens": ("sequence", {"name": "sequence", "dim": 8}),
+    "stages": ("image", {"name": "convnet", "width": 4, "layers": 2, "dim": 8}),
+}
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("case", fusing, ids=lambda c: c.method)
 def test_learns_with_every_fusion(case, fusion):
-    data = synthetic(3)
-    method = build(case.named, data, fusion=fusion)
+    reads = entries("fusion")[fusion].facts["reads"]
+    kind, encoder = READ[reads]
+    data = synthetic(3, kind=kind)
+    if reads not in entries("method")[case.method].facts["reads"]:
+        with pytest.raises(UserError, match=f"method {case.method!r} needs a fusion that reads"):
+            build(case.named, data, fusion=fusion, encoder=encoder)
+        return
+    method = build(case.named, data, fusion=fusion, encoder=encoder)
     fit(method, data, dataclasses.replace(SETTINGS, epochs=20, lr=0.01, optimizer="adam"))
     scores = all_scores(method.task, evaluate(method, splits_of(data, method, 0).validation))
     assert scores["accuracy"] > 0.45  # chance is 0.25
@@ -158,10 +198,11 @@ def test_learns_with_every_fusion(case, fusion):
     assert {f"accuracy/m{i}" for i in range(3)} <= set(scores)
 
 
+@pytest.mark.parametrize("make", [partial(synthetic, 3), of_all_lengths], ids=["vectors", "lengths"])
 @pytest.mark.parametrize("case", [c for c in CASES if c.permutes], ids=lambda c: c.method)
-def test_reordering_modalities_permutes_what_is_learned(case):
+def test_reordering_modalities_permutes_what_is_learned(case, make):
     """Concatenation's head permutes with the modalities; initial weights come from streams named after them."""
-    data = synthetic(3)
+    data = make()
     order = ["m2", "m0", "m1"]
     spec = dataclasses.replace(data.spec, modalities={m: data.spec.modalities[m] for m in order})
     turned = dataclasses.replace(data, spec=spec, inputs={m: data.inputs[m] for m in order})
@@ -177,9 +218,9 @@ def test_reordering_modalities_permutes_what_is_learned(case):
             assert value == pytest.approx(b[name], rel=1e-6, abs=1e-9), name
 
 
-@pytest.mark.parametrize("case", EVERY)
-def test_a_run_may_lack_modalities_in_rows(case):
-    data = synthetic(3, missing=0.4)
+@pytest.mark.parametrize(("case", "make"), EVERYWHERE)
+def test_a_run_may_lack_modalities_in_rows(case, make):
+    data = make(missing=0.4) if make is of_all_lengths else make(3, missing=0.4)
     method = build(case.named, data, fusion=fusion_of(case))
     curve = fit(method, data).curve
     assert all(math.isfinite(v) for entry in curve for v in entry.values())
@@ -193,8 +234,10 @@ def test_a_modality_alone_is_scored_on_the_rows_that_have_it():
     right = found.unimodal["m1"].argmax(1) == found.target
     assert 0 < rows.sum() < len(rows)
     assert all_scores(method.task, found)["accuracy/m1"] == right[rows].mean() != right.mean()
+    losses = found.losses["m1"]
+    assert all_scores(method.task, found)["loss/m1"] == losses[rows].mean() != losses.mean()
     nowhere = dataclasses.replace(found, present=found.present | {"m1": np.zeros_like(rows)})
-    assert "accuracy/m1" not in all_scores(method.task, nowhere)
+    assert not {"accuracy/m1", "loss/m1"} & set(all_scores(method.task, nowhere))
 
 
 def test_hooks_cannot_see_test_data():

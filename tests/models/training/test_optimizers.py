@@ -53,7 +53,8 @@ import sys
 from sweeper.models.training.build import build_method
 from sweeper.models.data import load_dataset
 from sweeper.models.training.settings import Settings
-from sweeper.models.training.trainer import splits_of, train
+from sweeper.models.training.splits import splits_of
+from sweeper.models.training.trainer import train
 data = load_dataset("synthetic", {"train": 32, "validation": 16, "test": 16})
 for method in ("joint", "rw", "lfm"):
     built = build_method(data.spec, {}, {"name": "concat"}, {"name": method}, 0)

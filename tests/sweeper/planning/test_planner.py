@@ -7,6 +7,7 @@ import heapq
 import io
 import math
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +15,19 @@ from pathlib import Path
 import pytest
 
 from sweeper.ledger.file import Ledger
-from sweeper.ledger.records import announcement, as_record, proposals
-from sweeper.planning import racing
-from sweeper.planning.planner import SAME_ERROR_STOPS, Planner
-from sweeper.reports import report
-from sweeper.service import session as service
+from sweeper.ledger.history import History
+from sweeper.ledger.records import RunRecord, Selected, Shared
+from sweeper.planning import preview
+from sweeper.planning.planner import Planner
+from sweeper.planning.race import SAME_ERROR_STOPS
+from sweeper.planning.racing import RULES
+from sweeper.reports.caption import caption
 from sweeper.service.progress import Progress
-from sweeper.study import arms
+from sweeper.service.run import reusing
+from sweeper.service.session import REPEATABLE, announcement, as_record, proposals
 from sweeper.study.schema import parse
-from sweeper.tracking import view as outline
+from sweeper.study.unfold import unfold
+from sweeper.tracking import view
 
 LR = {"train.lr": {"float": [0.0001, 1.0], "log": True}, "train.weight_decay": 0.0, "train.batch_size": 64}
 SIX = {**LR, "train.lr": {"choice": [0.001, 0.01, 0.1]}, "train.batch_size": {"choice": [32, 64]}}
@@ -142,21 +147,30 @@ class Life:
         return {run.key for run in self.ran}
 
     @property
+    def selections(self):
+        """What was selected last of each arm."""
+        return {r.arm: r for r in self.book.of(Selected)}
+
+    @property
+    def selected(self):
+        """The number of the configuration that the first arm selected."""
+        return self.selections[self.race.arm.key].configuration
+
+    @property
     def outcome(self):
         """All that must not depend on timing or restarts."""
         return {
             "proposed": proposals(self.book),
-            "selected": {r["arm"]: r for r in self.book.of("selected")},
+            "selected": self.selections,
             "runs": set(self.book.runs),
-            "left": [(race.selected, race.alive, race.stopped) for race in self.planner.races],
+            "left": [(race.stage, race.alive, race.stopped) for race in self.planner.races],
         }
 
     @property
     def told(self):
-        """What Optuna knows of each configuration of each arm."""
-        trials = [
-            [r.proposals.study.trials[t.number] for t in r.proposals.trials] for r in self.planner.races
-        ]
+        """What Optuna knows of each configuration of each arm; the other samplers ask it nothing."""
+        asked = [r.proposals for r in self.planner.races if hasattr(r.proposals, "trials")]
+        trials = [[own.study.trials[t.number] for t in own.trials] for own in asked]
         return [[(t.state.name, t.value, t.intermediate_values, t.params) for t in arm] for arm in trials]
 
     def seeds(self, stage="search"):
@@ -168,22 +182,28 @@ class Life:
         return found
 
 
-def plan(study, book):
-    usable = {k: r for k, r in book.runs.items() if r["status"] in service.REPEATABLE}
-    return Planner(study, arms.unfold(study), usable, proposals(book), book.note)
+def arms_of(study, book, code=None):
+    """A study's arms, as they are or as they would be under other code."""
+    arms = [replace(arm, code=code) if code else arm for arm in unfold(study)]
+    return reusing(study, arms, book)
+
+
+def plan(study, book, code=None):
+    usable = {k: r for k, r in book.runs.items() if r.status in REPEATABLE}
+    return Planner(study, arms_of(study, book, code), usable, proposals(book), book.note)
 
 
 def settle(planner, run, result):
     planner.settle(run.key, as_record(planner.study, run, result, {}))
 
 
-def simulate(study, worker=train, *, slots=1, clock=0, book=None, die_after=math.inf):
+def simulate(study, worker=train, *, slots=1, clock=0, book=None, die_after=math.inf, code=None):
     """Carry out a study on `slots` workers whose runs take times drawn from `clock`.
 
     After `die_after` finished runs the driver dies and what was running is lost.
     """
     book = book or Book()
-    draw, ran, planner = random.Random(clock), [], plan(study, book)
+    draw, ran, planner = random.Random(clock), [], plan(study, book, code)
     busy, now = [], 0.0
     while len(ran) < die_after:
         while len(busy) < slots and (run := planner.take()) is not None:
@@ -262,8 +282,8 @@ def test_a_run_that_one_arm_ended_early_goes_on_for_an_arm_that_waited_for_it_in
     again = next(run for run in iter(planner.take, None) if run.arm == waiting.arm)
     assert (again.key, again.limits) == (one.key, {})
     finish(again, 0.1)
-    assert waiting.record(again)["status"] == "done"
-    assert searching.record(one)["status"] == "pruned"
+    assert waiting.record(again).status == "done"
+    assert searching.record(one).status == "pruned"
 
 
 # Restarts
@@ -304,7 +324,7 @@ def test_a_restart_with_runs_in_flight_proposes_what_would_have_been_proposed():
 
 def test_failed_runs_are_tried_again_after_a_restart_and_no_others():
     whole = simulate(joint(), failing)
-    failed = {key for key, record in whole.book.runs.items() if record["status"] == "failed"}
+    failed = {key for key, record in whole.book.runs.items() if record.status == "failed"}
     again = simulate(joint(), book=whole.book)
     assert failed
     assert failed <= again.keys
@@ -365,15 +385,15 @@ def test_the_best_mean_of_those_with_all_seeds_is_selected_and_runs_on_fresh_see
     finalists = [k for k, seeds in life.seeds().items() if len(seeds) == 4]
     means = {k: sum(life.race.scores(k).values()) for k in finalists}
     best = max(means, key=means.get)
-    (selected,) = life.book.of("selected")
+    (selected,) = life.book.of(Selected)
     assert life.race.scores(best) == {
         seed: train(life.race.runs[best, "search", seed])["curve"][-1] for seed in range(4)
     }
-    assert selected["configuration"] == best == life.race.selected
-    assert selected["parameters"] == proposals(life.book)[selected["arm"]][best]
-    assert selected["rule"] == "best mean of accuracy on validation over 4 tuning seeds"
+    assert selected.configuration == best
+    assert selected.parameters == proposals(life.book)[selected.arm][best]
+    assert selected.rule == "best mean of accuracy on validation over 4 tuning seeds"
     assert life.seeds("final") == {best: [100, 101]}
-    assert selected["runs"] == {str(run.seed): run.key for run in life.ran[-2:]}
+    assert selected.runs == {run.seed: run.key for run in life.ran[-2:]}
 
 
 def test_a_smaller_loss_is_better():
@@ -386,9 +406,9 @@ def test_a_smaller_loss_is_better():
     search = {"early_stopping": "asha", "configurations": 14}
     larger, smaller = simulate(joint(search)), simulate(joint(search, select={"metric": "loss"}), loss)
     assert smaller.race.configurations == larger.race.configurations
-    assert smaller.race.selected == larger.race.selected
+    assert smaller.selected == larger.selected
     assert smaller.race.best()[1] == pytest.approx(-larger.race.best()[1])
-    pruned = [sum(r["status"] == "pruned" for r in life.book.of("run")) for life in (larger, smaller)]
+    pruned = [sum(r.status == "pruned" for r in life.book.of(RunRecord)) for life in (larger, smaller)]
     assert pruned[0] == pruned[1] > 0
 
 
@@ -398,18 +418,18 @@ def test_a_configuration_that_fails_a_seed_is_never_selected():
         return error("failed", "OOM", run.key) if good and run.seed == 2 else train(run)
 
     study = joint({"sampler": "qmc", "configurations": 16, "racing": "none"})
-    (best,), (selected,) = (simulate(study, w).book.of("selected") for w in (train, worker))
-    assert 0.01 < best["parameters"]["train.lr"] < 0.08
-    assert not 0.01 < selected["parameters"]["train.lr"] < 0.08
+    (best,), (selected,) = (simulate(study, w).book.of(Selected) for w in (train, worker))
+    assert 0.01 < best.parameters["train.lr"] < 0.08
+    assert not 0.01 < selected.parameters["train.lr"] < 0.08
 
 
 def test_nothing_to_search_means_only_final_runs():
     fixed = {"train.lr": 0.01, "train.weight_decay": 0.0, "train.batch_size": 64}
     life = simulate(joint(space=fixed))
     assert [(run.stage, run.seed) for run in life.ran] == [("final", 100), ("final", 101)]
-    (selected,) = life.book.of("selected")
-    assert selected["rule"] == "the only configuration"
-    assert selected["parameters"] == fixed | {"train.epochs": 18}
+    (selected,) = life.book.of(Selected)
+    assert selected.rule == "the only configuration"
+    assert selected.parameters == fixed | {"train.epochs": 18}
 
 
 # What Optuna is told
@@ -421,14 +441,14 @@ def test_optuna_is_told_done_pruned_and_failed_as_they_are():
     seen = Counter()
     for k, (state, value, steps, _) in enumerate(life.told[0][: life.race.told]):
         record = life.race.record(life.race.runs[k, "search", 0])
-        accuracy = record["metrics"]["validation"]["accuracy"] if "metrics" in record else None
-        if record["status"] == "done" and math.isfinite(accuracy):
+        accuracy = record.validation.get("accuracy")
+        if record.done and math.isfinite(accuracy):
             assert (state, value, steps) == ("COMPLETE", accuracy, {})
-        elif record["status"] == "pruned":
-            assert (state, steps) == ("PRUNED", {record["epochs"]: record["curve"][-1]})
+        elif record.status == "pruned":
+            assert (state, steps) == ("PRUNED", {record.epochs: record.curve[-1]})
         else:
             assert (state, value, steps) == ("FAIL", None, {})
-        seen[record["status"], accuracy is not None and math.isnan(accuracy)] += 1
+        seen[record.status, accuracy is not None and math.isnan(accuracy)] += 1
     assert set(seen) == {
         *((status, False) for status in ("done", "pruned", "failed", "diverged")),
         ("done", True),
@@ -456,8 +476,8 @@ def test_the_same_error_three_times_stops_that_arm_only(slots, racing):
     assert counts["joint"] == counts["label_smoothing"] == (PER_ARM if racing == "halving" else 9 * 4 + 2)
     reason = "the same error 3 times: ValueError: bad shape"
     assert [race.stopped for race in life.planner.races] == ["", reason, ""]
-    assert {r["axes"]["method"] for r in life.book.of("selected")} == {"joint", "label_smoothing"}
-    assert f"ogm stopped: {reason}" in Progress(life.planner, io.StringIO()).line(0)
+    assert {r.axes["method"] for r in life.book.of(Selected)} == {"joint", "label_smoothing"}
+    assert f" · 1 stopped, ogm: {reason}" in Progress(life.planner, io.StringIO()).line(0)
 
 
 def test_an_arm_goes_on_if_one_of_its_first_runs_succeeds():
@@ -466,14 +486,14 @@ def test_an_arm_goes_on_if_one_of_its_first_runs_succeeds():
 
     life = simulate(joint(), worker, slots=4)
     assert life.race.stopped == ""
-    assert life.race.selected == 1
+    assert life.selected == 1
 
 
 def test_an_arm_whose_runs_fail_in_many_ways_ends_without_a_selection():
     life = simulate(joint(), lambda run: error("failed", "OOM", run.key))
     assert len(life.ran) == 9
     assert life.race.stopped == "no configuration finished its tuning seeds"
-    assert list(life.book.of("selected")) == []
+    assert list(life.book.of(Selected)) == []
 
 
 def test_divergence_says_something_of_the_configuration_and_stops_no_arm():
@@ -482,7 +502,7 @@ def test_divergence_says_something_of_the_configuration_and_stops_no_arm():
 
     life = simulate(joint(), worker)
     assert life.race.stopped == ""
-    assert life.race.selected >= 4
+    assert life.selected >= 4
 
 
 # Sharing and extension
@@ -492,18 +512,22 @@ def test_what_another_study_ran_is_not_run_again():
     book = simulate(study_of()).book
     again = simulate(study_of(study="another"), book=book)
     assert again.ran == []
-    assert {r["study"] for r in book.of("selected")} == {"simulated", "another"}
+    assert {r.study for r in book.of(Selected)} == {"simulated", "another"}
+
+
+def history_of(life):
+    """What a life's ledger tells of its study, once that is announced."""
+    study, arms = life.planner.study, [race.arm for race in life.planner.races]
+    return History(announcement(study, arms, (), "planned"), life.book.records)
 
 
 def counted(life):
     """What the searches of a study amount to in its caption and in MLflow, arm by arm: {(configuration, seed)}."""
-    study = life.planner.study
-    plan = announcement(study, arms.unfold(study), {"git": ""})
-    records = [*life.book.records, plan]
-    shown = {arm["key"]: set() for arm in plan["arms"]}
-    for (arm, k), one in outline.configurations(study.study, records).items():
-        shown[arm] |= {(k, r["seed"]) for r in one.runs.values() if r["stage"] == "search"}
-    assert {arm: len(runs) for arm, runs in report.searched(plan, records).items()} == {
+    history = history_of(life)
+    shown = {arm.key: set() for arm in history.plan.arms}
+    for (arm, k), one in view.configurations(history).items():
+        shown[arm] |= {(k, r.seed) for r in one.runs.values() if r.stage == "search"}
+    assert {arm: len(runs) for arm, runs in history.searched.items()} == {
         arm: len(places) for arm, places in shown.items()
     }
     return shown
@@ -518,7 +542,7 @@ def test_runs_that_other_arms_and_studies_carried_out_count_in_every_search_that
         study_of({"seeds": [7]}, study="reported", **narrow, final={"seeds": [2, 3]}), book=book
     ).book
     after = simulate(wide, book=book)
-    assert {r["seed"] for r in book.of("shared")} > {0, 1}
+    assert {r.seed for r in book.of(Shared)} > {0, 1}
     assert counted(after) == alone
 
 
@@ -526,9 +550,10 @@ def test_runs_that_other_arms_and_studies_carried_out_count_in_every_search_that
 def test_two_arms_with_equal_runs_run_them_once_and_both_select(slots):
     life = simulate(study_of(methods=[{"name": "joint", "label": x} for x in ("one", "two")]), slots=slots)
     assert len(life.ran) == len(life.keys) == PER_ARM
-    one, two = life.planner.races
-    assert one.stage == two.stage == "over"
-    assert one.selected == two.selected is not None
+    assert [race.stage for race in life.planner.races] == ["over", "over"]
+    one, two = life.book.of(Selected)
+    assert (one.axes["method"], two.axes["method"]) == ("one", "two")
+    assert one.configuration == two.configuration
 
 
 EXTENSIONS = {
@@ -564,15 +589,98 @@ def test_another_sampler_or_search_seed_proposes_anew(search):
 def test_a_pruned_run_counts_only_where_todays_limits_would_end_it_too():
     stopping = joint({"early_stopping": "asha", "configurations": 16})
     first = simulate(stopping)
-    pruned = {key for key, record in first.book.runs.items() if record["status"] == "pruned"}
+    pruned = {key for key, record in first.book.runs.items() if record.status == "pruned"}
     assert pruned
     assert simulate(stopping, book=first.book).ran == []
     book = simulate(joint({"configurations": 16}), book=first.book).book
-    assert {book.runs[key]["status"] for key in pruned} == {"done"}
+    assert {book.runs[key].status for key in pruned} == {"done"}
     # and back: whole curves are seen only as far as the limits let them be seen
     again = simulate(stopping, book=book)
     assert again.ran == []
     assert again.told == first.told
+
+
+# Code that changed
+
+
+def codes(life):
+    """The code that each run of the arms was done by, search runs and report runs."""
+    runs = {run.key for race in life.planner.races for run in race.runs.values()}
+    return {life.book.runs[key].code for key in runs}
+
+
+def test_under_other_code_every_run_is_done_again():
+    before = simulate(study_of(), code="old")
+    after = simulate(study_of(), code="new", book=before.book)
+    assert len(after.ran) == len(before.ran)
+    assert not after.keys & before.keys
+    assert codes(after) == {"new"}
+
+
+@pytest.mark.parametrize("reuse", ["code", "any"])
+def test_runs_of_other_code_stand_in_where_a_study_says_so(reuse):
+    before = simulate(study_of(reuse=reuse), code="old")
+    after = simulate(study_of(reuse="any"), code="new", book=before.book)
+    assert after.ran == []
+    assert codes(after) == {"old"}
+    assert after.told == before.told
+    for one, other in zip(before.planner.races, after.planner.races, strict=True):
+        assert one.configurations == other.configurations
+        assert (one.arm.key == other.arm.key) == (reuse == "any")
+    if reuse == "any":
+        assert after.outcome == before.outcome
+
+
+def test_of_other_code_only_what_ran_to_its_end_stands_in():
+    study = joint({"early_stopping": "asha", "configurations": 14}, reuse="any")
+    book = simulate(study, rough, code="old").book
+    done = {record.work for record in book.runs.values() if record.done}
+    after = simulate(study, rough, code="new", book=book)
+    assert {"pruned", "diverged"} <= {book.runs[run.key].status for run in after.ran}
+    assert done.isdisjoint(run.work for run in after.ran)
+
+
+def test_a_study_goes_on_under_other_code_where_it_stopped():
+    whole = simulate(study_of(reuse="any"), code="old")
+    half = simulate(study_of(reuse="any"), code="old", die_after=PER_ARM)
+    rest = simulate(study_of(reuse="any"), code="new", book=half.book)
+    assert len(half.ran) + len(rest.ran) == len(whole.ran)
+    assert proposals(rest.book) == proposals(whole.book)
+    assert [race.configurations for race in rest.planner.races] == [
+        race.configurations for race in whole.planner.races
+    ]
+    assert {arm: r.configuration for arm, r in rest.selections.items()} == {
+        arm: r.configuration for arm, r in whole.selections.items()
+    }
+    assert codes(rest) == {"old", "new"}
+
+
+@pytest.mark.parametrize("code", ["old", "new"])
+def test_a_studys_own_runs_go_before_those_of_other_code(code):
+    book = Book()
+    for own in ("old", "new"):
+        simulate(study_of(), code=own, book=book)
+    life = simulate(study_of(reuse="any"), code=code, book=book)
+    assert life.ran == []
+    assert codes(life) == {code}
+
+
+def test_the_caption_says_which_code_each_cells_runs_came_from():
+    methods = STUDY["methods"]
+    some = simulate(study_of(reuse="any", methods=methods[:1]), code="old")
+    every = simulate(study_of(reuse="any", methods=methods), code="new", book=some.book)
+    assert caption(history_of(some))[-1] == "Code: g."
+    assert caption(history_of(every))[-1] == "Code: g old (joint); g (ogm, label_smoothing)."
+    assert caption(history_of(simulate(study_of())))[-1] == "Code: g."
+
+
+def test_a_plan_counts_runs_that_stand_in_as_done():
+    book = simulate(study_of(), code="old").book
+    for reuse, done in (("any", 3 * PER_ARM), ("code", 0)):
+        study = study_of(reuse=reuse)
+        arms = arms_of(study, book, "new")
+        proposed = dict(zip([arm.key for arm in arms], proposals(book).values(), strict=True))
+        assert sum(own.done for own in preview.plan(study, arms, book.runs, proposed)) == done
 
 
 # What early stopping and learning are worth
@@ -586,8 +694,8 @@ def test_early_stopping_saves_epochs_and_finds_nearly_as_good_a_configuration(ru
         for stopping in ("none", rule):
             search = {"configurations": 24, "sampler": "qmc", "seeds": [0], "seed": seed}
             life = simulate(joint({**search, "early_stopping": stopping}))
-            spent[stopping] += sum(r["epochs"] for r in life.book.of("run") if r["stage"] == "search")
-            value[stopping] = quality(life.race.runs[life.race.selected, "search", 0].payload)
+            spent[stopping] += sum(r.epochs for r in life.book.of(RunRecord) if r.stage == "search")
+            value[stopping] = quality(life.race.runs[life.selected, "search", 0].payload)
         lost.append(value["none"] - value[rule])
     assert spent[rule] < 0.75 * spent["none"]
     assert sum(lost) / len(lost) < 0.01
@@ -596,7 +704,7 @@ def test_early_stopping_saves_epochs_and_finds_nearly_as_good_a_configuration(ru
 WIDE = {
     "train.lr": {"float": [0.0001, 1.0], "log": True},
     "train.weight_decay": {"float": [1e-6, 0.01], "log": True},
-    "train.momentum": {"float": [0.0, 1.0]},
+    "train.momentum": {"float": [0.0, 0.999]},
     "train.batch_size": {"choice": [32, 64, 128]},
 }
 
@@ -626,7 +734,7 @@ def test_tpe_learns():
 def test_the_number_of_planned_runs_is_an_upper_bound_that_becomes_exact(search):
     study = study_of(search)
     planner, n = plan(study, Book()), len(study.search.seeds)
-    announced = [racing.runs_planned(study.search.racing, race.size, n, 2) for race in planner.races]
+    announced = [RULES[study.search.racing].runs_planned(race.size, n, 2) for race in planner.races]
     assert planner.planned() == sum(announced)
     life = simulate(study, failing)
     assert len(life.ran) == life.planner.planned() <= sum(announced)
@@ -643,7 +751,8 @@ def test_the_progress_line_says_runs_best_and_time_left():
         progress.done += 1
     best = ["{1:.3f} #{0}".format(*race.best()) for race in planner.races]
     assert progress.line(60) == (
-        f"runs 3/{2 * PER_ARM} · ETA 13:40 · joint synthetic {best[0]} · joint synthetic (n_classes 3) {best[1]}"
+        f"runs 3/{2 * PER_ARM} · ETA 13:40"
+        f" · best joint synthetic {best[0]}, joint synthetic (n_classes 3) {best[1]}"
     )
     assert "ETA 2:46:41" in progress.line(731.8)
 
@@ -653,14 +762,17 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_progress_line_fits_a_terminal_and_is_not_repeated_in_a_file(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "24")
+def test_progress_fits_a_terminal_and_is_not_repeated_in_a_file(monkeypatch):
+    for name, value in {"COLUMNS": "24", "LINES": "7", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
     planner, screen, file = simulate(study_of()).planner, Terminal(), io.StringIO()
     for out in (screen, file):
         progress = Progress(planner, out)
         for _ in range(3):
             progress.show()
         progress.show(last=True)
-    assert [len(line) for line in screen.getvalue().strip("\r\n").split("\r")] == [23, 23]
-    assert screen.getvalue().endswith("\n")
+    shown = re.sub(r"\x1b\[[\d;?]*\w", "", screen.getvalue())
+    assert max(len(line) for part in shown.split("\r") for line in part.splitlines()) == 24
+    assert shown.count("2 more") == shown.count(f"{3 * PER_ARM}/{3 * PER_ARM}") == 3  # begun, shown and last
+    assert shown.endswith("\n")
     assert file.getvalue().count("\n") == 2

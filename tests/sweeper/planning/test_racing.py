@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from sweeper.planning.racing import ended_at, epoch_limits, rungs, runs_planned, survivors
+from sweeper.planning import racing
+from sweeper.planning.racing import RULES, STOPPINGS, Rule, Stopping, ended_at
+from sweeper.study.schema import Search
+
+
+@pytest.mark.parametrize(
+    ("key", "rules", "base"), [("racing", RULES, Rule), ("early_stopping", STOPPINGS, Stopping)]
+)
+def test_every_rule_is_reached_by_its_name_in_a_study(key, rules, base):
+    assert set(get_args(Search.model_fields[key].annotation)) == set(rules)
+    assert sorted(type(rule).__name__ for rule in rules.values()) == sorted(
+        kind.__name__ for kind in base.__subclasses__()
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,7 +38,7 @@ from sweeper.planning.racing import ended_at, epoch_limits, rungs, runs_planned,
     ],
 )
 def test_seeds_at_each_rung(rule, n, expected):
-    assert rungs(rule, n) == expected
+    assert RULES[rule].rungs(n) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,21 +53,21 @@ def test_seeds_at_each_rung(rule, n, expected):
     ],
 )
 def test_the_number_of_runs(rule, configurations, seeds, expected):
-    assert runs_planned(rule, configurations, seeds, 5) == expected + 5
+    assert RULES[rule].runs_planned(configurations, seeds, 5) == expected + 5
 
 
 def test_halving_keeps_the_better_half_and_the_earlier_of_equals():
     scores = {0: {0: 0.5}, 1: {0: 0.9}, 2: {0: 0.5}, 3: {0: 0.1}, 4: {0: 0.5}}
-    assert survivors(scores, "halving") == [0, 1, 2]
-    assert survivors({7: {0: 0.1}}, "halving") == [7]
+    assert RULES["halving"].survivors(scores) == [0, 1, 2]
+    assert RULES["halving"].survivors({7: {0: 0.1}}) == [7]
 
 
 def test_none_keeps_all():
-    assert survivors({3: {0: 0.1}, 1: {0: 0.9}}, "none") == [1, 3]
+    assert RULES["none"].survivors({3: {0: 0.1}, 1: {0: 0.9}}) == [1, 3]
 
 
 def test_paired_needs_two_seeds():
-    assert survivors({0: {0: 0.9}, 1: {0: 0.1}}, "paired") == [0, 1]
+    assert RULES["paired"].survivors({0: {0: 0.9}, 1: {0: 0.1}}) == [0, 1]
 
 
 def test_paired_drops_a_significant_deficit_only():
@@ -65,10 +78,10 @@ def test_paired_drops_a_significant_deficit_only():
         return {s: mean + shared[s] + sign * noise[s] for s in range(4)}
 
     scores = {0: values(0.80, 1), 1: values(0.79, -1), 2: values(0.50, 1)}
-    assert survivors(scores, "paired") == [0, 1]
+    assert RULES["paired"].survivors(scores) == [0, 1]
 
 
-def test_the_bound_is_students_t_on_the_pooled_variance_of_the_deficits():
+def test_the_bound_is_students_t_on_the_pooled_variance_of_the_deficits(monkeypatch):
     rng = np.random.default_rng(0)
     values = rng.normal(size=(5, 3)) * 0.01 + np.array([[0.9], [0.89], [0.885], [0.88], [0.7]])
     scores = {k: dict(enumerate(row)) for k, row in enumerate(values.tolist())}
@@ -78,34 +91,35 @@ def test_the_bound_is_students_t_on_the_pooled_variance_of_the_deficits():
     for alpha in (0.01, 0.1, 0.3):
         bound = stats.t.ppf(1 - alpha, df=len(others) * 2) * math.sqrt(pooled / 3)
         expected = [k for k in range(5) if deficits[k].mean() <= bound]
-        assert survivors(scores, "paired", alpha) == expected
+        monkeypatch.setattr(racing, "ALPHA", alpha)
+        assert RULES["paired"].survivors(scores) == expected
 
 
 def test_equal_configurations_all_survive():
-    assert survivors({k: {0: 0.5, 1: 0.6} for k in range(3)}, "paired") == [0, 1, 2]
+    assert RULES["paired"].survivors({k: {0: 0.5, 1: 0.6} for k in range(3)}) == [0, 1, 2]
 
 
 CURVES = [[0.1 * k + 0.01 * e for e in range(1, 19)] for k in range(6)]
 
 
 def test_asha_asks_for_the_best_third_after_a_ninth_and_a_third():
-    limits = epoch_limits(CURVES, "asha", 18)
+    limits = STOPPINGS["asha"].limits(CURVES, 18)
     assert set(limits) == {2, 6}
     assert limits[2] == pytest.approx(np.quantile([curve[1] for curve in CURVES], 2 / 3))
     assert sum(curve[5] >= limits[6] for curve in CURVES) == 2
 
 
 def test_median_asks_for_the_median_from_a_ninth_on():
-    limits = epoch_limits(CURVES, "median", 18)
+    limits = STOPPINGS["median"].limits(CURVES, 18)
     assert set(limits) == set(range(2, 18))
     assert limits[9] == pytest.approx(np.median([curve[8] for curve in CURVES]))
 
 
 def test_a_rule_speaks_only_where_three_got_that_far():
     short = [CURVES[0], CURVES[1], CURVES[2][:2], CURVES[3][:2]]
-    assert set(epoch_limits(short, "asha", 18)) == {2}
-    assert epoch_limits(CURVES[:2], "asha", 18) == {}
-    assert epoch_limits(CURVES, "none", 18) == {}
+    assert set(STOPPINGS["asha"].limits(short, 18)) == {2}
+    assert STOPPINGS["asha"].limits(CURVES[:2], 18) == {}
+    assert STOPPINGS["none"].limits(CURVES, 18) == {}
 
 
 @pytest.mark.parametrize(
@@ -113,8 +127,8 @@ def test_a_rule_speaks_only_where_three_got_that_far():
 )
 def test_the_last_epoch_ends_nothing(epochs, asha):
     curves = [[0.5] * epochs] * 3
-    assert set(epoch_limits(curves, "asha", epochs)) == asha
-    assert epochs not in epoch_limits(curves, "median", epochs)
+    assert set(STOPPINGS["asha"].limits(curves, epochs)) == asha
+    assert epochs not in STOPPINGS["median"].limits(curves, epochs)
 
 
 def test_a_run_ends_at_the_first_limit_it_does_not_reach():

@@ -4,55 +4,70 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from dataclasses import replace
 
 import pytest
 
+from sweeper.ledger.history import History
+from sweeper.ledger.records import Announced, ArmPlan, RunRecord, Selected
 from sweeper.models.errors import UserError
-from sweeper.reports import report
+from sweeper.reports import figures, report
+from sweeper.study.schema import Final, Layout, Search, Select
 
 AXES = {"dataset": "digits", "encoders": "default", "fusion": "concat", "method": "joint"}
 
 
 def arm(key, **axes):
-    return {"key": key, "axes": {**AXES, **axes}, "code": "c"}
+    return ArmPlan(key=key, axes={**AXES, **axes}, code="c")
 
 
-def plan(*arms, study="s", seeds=(100, 101), conditions=("clean",), **layout):
-    return {
-        "kind": "study",
-        "study": study,
-        "arms": list(arms),
-        "search": {
-            "configurations": 8,
-            "seeds": [0, 1],
-            "sampler": "tpe",
-            "racing": "halving",
-            "early_stopping": "none",
-            "ahead": 3,
-        },
-        "final": {"seeds": list(seeds)},
-        "select": {"metric": "accuracy", "on": "validation"},
-        "conditions": list(conditions),
-        "layout": {"rows": ["method"], "columns": [], "metrics": [], **layout},
-        "git": "planned",
-    }
+def plan(
+    *arms, study="s", seeds=(100, 101), conditions=("clean",), search=(), reuse="code", unfit=(), **layout
+):
+    return Announced(
+        study=study,
+        arms=arms,
+        search=Search(**{"configurations": 8, "seeds": [0, 1], "ahead": 3, **dict(search)}),
+        final=Final(seeds=list(seeds)),
+        select=Select(),
+        conditions=tuple(conditions),
+        layout=Layout(**layout),
+        reuse=reuse,
+        unfit=unfit,
+        git="planned",
+    )
 
 
 def run(
     key, arm, seed, accuracy=None, *, stage="final", status="done", error=None, condition="clean", **more
 ):
-    record = {"kind": "run", "key": key, "study": "s", "arm": arm["key"], "axes": arm["axes"], "stage": stage}
-    record |= {"seed": seed, "status": status, "seconds": 2.0, "git": "abc123", "metrics": {}}
-    if accuracy is not None:
-        scores = {"accuracy": accuracy, "loss": 1 - accuracy}
-        record["metrics"] = {"validation": scores, f"test/{condition}": scores | more}
-    return record | ({"error": {"class": error, "message": "m"}} if error else {})
+    scores = {} if accuracy is None else {"accuracy": accuracy, "loss": 1 - accuracy}
+    return RunRecord(
+        key=key,
+        study="s",
+        arm=arm.key,
+        axes=arm.axes,
+        stage=stage,
+        seed=seed,
+        status=status,
+        seconds=2.0,
+        git="abc123",
+        metrics={"validation": scores, f"test/{condition}": scores | more} if scores else {},
+        error={"class": error, "message": "m"} if error else None,
+    )
 
 
 def selected(arm, keys, configuration=3, study="s", parameters=None, rule="best mean of accuracy"):
-    record = {"kind": "selected", "study": study, "arm": arm["key"], "axes": arm["axes"], "rule": rule}
-    record |= {"configuration": configuration, "parameters": parameters or {"train.lr": configuration}}
-    return record | {"runs": {str(100 + i): key for i, key in enumerate(keys)}}
+    return Selected(
+        study=study,
+        arm=arm.key,
+        axes=arm.axes,
+        rule=rule,
+        configuration=configuration,
+        parameters=parameters or {"train.lr": configuration},
+        runs={100 + i: key for i, key in enumerate(keys)},
+    )
 
 
 JOINT, LFM = arm("a1"), arm("a2", method="lfm")
@@ -63,13 +78,13 @@ def cells(found):
 
 
 def built(*records, **options):
-    return report.build("s", records, **options)
+    return report.build(History.of("s", records), **options)
 
 
 def whole(one, values):
     """The records of an arm that is through: search runs and report runs."""
-    keys = [f"k{one['key']}{i}" for i in range(len(values))]
-    searched = [run(f"s{one['key']}{i}", one, i % 2, 0.5, stage="search") for i in range(4)]
+    keys = [f"k{one.key}{i}" for i in range(len(values))]
+    searched = [run(f"s{one.key}{i}", one, i % 2, 0.5, stage="search") for i in range(4)]
     final = [run(key, one, 100 + i, value) for i, (key, value) in enumerate(zip(keys, values, strict=True))]
     return [*searched, selected(one, keys), *final]
 
@@ -145,7 +160,8 @@ def test_the_latest_plan_of_a_study_counts_and_other_studies_do_not():
 
 
 def test_runs_of_another_study_count_where_the_selection_names_them():
-    shared = [{**r, "study": "other"} if r["kind"] == "run" else r for r in whole(JOINT, [0.8, 0.9])]
+    records = whole(JOINT, [0.8, 0.9])
+    shared = [replace(r, study="other") if isinstance(r, RunRecord) else r for r in records]
     assert list(cells(built(plan(JOINT), *shared)).values()) == ["85.0 ± 7.1"]
 
 
@@ -246,7 +262,7 @@ def test_what_was_done_is_not_lost_when_it_is_tried_again_for_another_condition_
 
 
 def test_the_caption_says_which_arms_had_less_to_try_and_what_failed():
-    small = {**JOINT, "size": 2}
+    small = replace(JOINT, size=2)
     failed = [run(f"f{i}", LFM, i, stage="search", status="failed", error="OOM") for i in range(2)]
     text = built(plan(small, LFM), *whole(JOINT, [0.8, 0.9]), *failed).caption[1]
     assert "8 (joint 2: no more to try) configurations" in text
@@ -254,8 +270,7 @@ def test_the_caption_says_which_arms_had_less_to_try_and_what_failed():
 
 
 def test_tpe_is_not_claimed_where_it_never_began():
-    few = plan(JOINT)
-    few["search"]["configurations"] = 7
+    few = plan(JOINT, search={"configurations": 7})
     assert "7 configurations (random: tpe would begin with #7, the published" in built(few).caption[1]
 
 
@@ -266,9 +281,9 @@ def test_a_layouts_metric_that_nothing_measures_is_left_out():
 
 def test_an_unknown_study_is_told():
     with pytest.raises(UserError, match="unknown study 'ss' in the ledger; did you mean 's'"):
-        report.build("ss", [plan(JOINT)])
+        History.of("ss", [plan(JOINT)])
     with pytest.raises(UserError, match="unknown study 's' in the ledger; admissible: none"):
-        report.build("s", [])
+        History.of("s", [])
 
 
 # The caption
@@ -282,6 +297,7 @@ def test_the_caption_says_rule_budget_seeds_looks_and_code():
         " halving, early stopping none; search spent joint 4 runs in 8 s, lfm 4 runs in 8 s.",
         "Tuning seeds 0, 1; report seeds 100, 101.",
         "Test looks per arm: 1.",
+        "Weights kept: of the epoch that is best on validation.",
         "Code: abc123.",
     ]
 
@@ -290,6 +306,71 @@ def test_a_study_that_has_only_begun_says_so():
     caption = built(plan(JOINT)).caption
     assert caption[0] == "Study s: selected by nothing yet."
     assert caption[3:] == ["Test looks per arm: 0.", "Code: planned."]
+
+
+def kept(*arms):
+    """What the caption says of arms that kept the weights of such epochs."""
+    records = [
+        replace(r, kept=of) if isinstance(r, RunRecord) else r
+        for one, of in arms
+        for r in whole(one, [0.8, 0.9])
+    ]
+    said = built(plan(JOINT, LFM), *records).caption
+    return [line for line in said if line.startswith("Weights")]
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        ([], []),
+        ([(JOINT, "best"), (LFM, "best")], ["Weights kept: of the epoch that is best on validation."]),
+        ([(JOINT, "last"), (LFM, "last")], ["Weights kept: of the last epoch."]),
+        ([(LFM, "last")], ["Weights kept: of the last epoch."]),
+        (
+            [(JOINT, "best"), (LFM, "last")],
+            ["Weights kept: of the epoch that is best on validation; of the last: lfm."],
+        ),
+    ],
+)
+def test_the_caption_says_which_epochs_weights_were_kept(arms, said):
+    assert kept(*arms) == said
+
+
+def code_lines(reuse, *of):
+    """What the caption says of the code of arms whose runs have such a commit and digest."""
+    records = [
+        replace(r, git=git, code=code) if isinstance(r, RunRecord) else r
+        for one, git, code in of
+        for r in whole(one, [0.8, 0.9])
+    ]
+    return built(plan(JOINT, LFM, reuse=reuse), *records).caption[5:]
+
+
+@pytest.mark.parametrize(
+    ("reuse", "of", "said"),
+    [
+        ("code", [(JOINT, "g", "c"), (LFM, "g", "c")], "Code: g."),
+        ("code", [(JOINT, "g", "c"), (LFM, "h", "c")], "Code: g (joint); h (lfm)."),
+        ("any", [(JOINT, "g", "c"), (LFM, "h", "c")], "Code: g (joint); h (lfm)."),
+        ("any", [(JOINT, "g", "old"), (LFM, "g", "old")], "Code: g old."),
+        ("any", [(JOINT, "g", "c"), (LFM, "g", "old")], "Code: g (joint); g old (lfm)."),
+    ],
+)
+def test_the_caption_says_whose_runs_came_from_which_code_where_that_differs(reuse, of, said):
+    assert code_lines(reuse, *of) == [said]
+
+
+def test_an_arm_whose_seeds_were_run_by_different_code_is_named_with_each():
+    first, second = (run(f"k{i}", JOINT, 100 + i, 0.8) for i in (0, 1))
+    records = [selected(JOINT, ["k0", "k1"]), first, replace(second, git="later")]
+    assert built(plan(JOINT), *records).caption[-1] == "Code: abc123 (joint); later (joint)."
+
+
+def test_the_caption_says_what_was_left_out_and_why():
+    unfit = ({"axes": {**AXES, "method": "ogm"}, "reason": "method 'ogm' needs at least 2 modalities"},)
+    assert built(plan(JOINT, unfit=unfit)).caption[-1] == (
+        "Left out: digits/default/concat/ogm, because method 'ogm' needs at least 2 modalities."
+    )
 
 
 def looks(*records):
@@ -314,7 +395,7 @@ def test_looks_are_counted_over_changes_of_space_and_sampler_and_studies_do_not_
 
 
 def test_arms_that_are_no_longer_planned_say_nothing():
-    stale = [selected(LFM, ["x"], rule="an old rule"), {**run("x", LFM, 100, 0.1), "git": "old"}]
+    stale = [selected(LFM, ["x"], rule="an old rule"), replace(run("x", LFM, 100, 0.1), git="old")]
     caption = built(plan(JOINT), *whole(JOINT, [0.8, 0.9]), *stale).caption
     assert "old" not in " ".join(caption)
 
@@ -333,7 +414,7 @@ def test_why_an_arm_has_nothing_selected_is_told():
     [(119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (90000, "25.0 h")],
 )
 def test_time_is_told_in_fitting_units(seconds, text):
-    searched = {**run("k", JOINT, 0, 0.5, stage="search"), "seconds": float(seconds)}
+    searched = replace(run("k", JOINT, 0, 0.5, stage="search"), seconds=float(seconds))
     assert f"search spent joint 1 runs in {text}." in built(plan(JOINT), searched).caption[1]
 
 
@@ -350,3 +431,32 @@ def test_every_format_is_written_and_says_the_same(tmp_path):
         assert "91.0" in made[suffix]
         assert "Test looks per arm: 1." in made[suffix]
     assert made[".md"].strip() == found.text("md").strip()
+
+
+def test_a_study_gets_figures_of_its_table_search_curves_noise_and_what_its_methods_log(tmp_path):
+    conditions = ("clean", "gaussian-5", "gaussian-10", "salt-5")
+    tested = {f"test/{c}": {"accuracy": 0.9 - i / 10} for i, c in enumerate(conditions)}
+    records = [
+        replace(r, metrics={**r.metrics, **tested}, curve=[0.5, 0.6]) if isinstance(r, RunRecord) else r
+        for r in whole(JOINT, [0.8, 0.9])
+    ]
+    history = History.of("s", [plan(JOINT, conditions=conditions), *records])
+    folders = {key: tmp_path / key for key in history.selected["a1"].runs.values()}
+    for folder in folders.values():
+        folder.mkdir()
+        logged = {"epoch": 1, "loss/fused": 1.0, "validation/accuracy": 0.5, "weight/left": 0.3}
+        (folder / "curve.json").write_text(json.dumps([logged]))
+    made = figures.draw(history, report.build(history), folders.get, tmp_path / "figures")
+    named = {
+        "table",
+        "validation",
+        "search",
+        "accuracy by gaussian",
+        "weight-left",
+    }  # salt has two levels only
+    assert {path.stem for path in made} == named
+    assert sorted(made) == sorted((tmp_path / "figures").iterdir())
+    (_, levels, series) = figures._noise(report.build(history))[0]
+    assert levels == [0.0, 5.0, 10.0]
+    values = pytest.approx([0.9, 0.8, 0.7])
+    assert series == {"accuracy": [("joint", {100: values, 101: values})]}

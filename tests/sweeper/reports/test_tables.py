@@ -10,8 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from sweeper.models.errors import UserError
+from sweeper.reports.cells import Result
 from sweeper.reports.plots import _panel, bars, best_so_far, curves, running_best
-from sweeper.reports.tables import Result, pivot
+from sweeper.reports.tables import pivot
 from sweeper.reports.writers import render
 
 DIRECTIONS = {"accuracy": "max", "nll": "min", "gap": None}
@@ -92,8 +93,7 @@ def test_the_whole_table_as_markdown():
         "Cells with n=finished/planned or failed/planned are incomplete: no mean, no rank.\n"
         "Bold: best, underlined: second, among the complete cells of a column with equal dataset, "
         "condition and metric (accuracy ↑).\n"
-        "†: not significantly different from the best (two-sided paired t-test over at least 2 common seeds, "
-        "p ≥ 0.05, uncorrected).\n"
+        "Differences are not tested: that needs 5 report seeds.\n"
         "—: nothing planned, run or measured.\n"
     )
 
@@ -182,12 +182,37 @@ def test_best_is_bold_second_underlined_and_direction_min_ranks_ascending():
 
 
 def test_a_tie_is_marked_by_the_paired_test_not_by_the_overlap_of_stds():
-    best = (0.80, 0.85, 0.90, 0.95)
+    best = (0.80, 0.85, 0.90, 0.95, 0.88)
     paired = tuple(value - 0.01 - 0.001 * i for i, value in enumerate(best))  # worse on every seed
-    mixed = (0.90, 0.80, 0.95, 0.80)
+    mixed = (0.90, 0.80, 0.95, 0.80, 0.86)
     table = table_of(result("best", best), result("mixed", mixed), result("paired", paired))
     assert ranks(table) == {"best/digits": (1, False), "mixed/digits": (0, True), "paired/digits": (2, False)}
-    assert "86.2 ± 7.5†" in render(table, "md")
+    assert "86.2 ± 6.5†" in render(table, "md")
+
+
+TESTED = (
+    "†: not significantly different from the best (two-sided paired t-test over at least 5 common seeds, "
+    "p ≥ 0.05, uncorrected)."
+)
+UNTESTED = "Differences are not tested: that needs 5 report seeds."
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [(1, UNTESTED), (2, UNTESTED), (4, UNTESTED), (5, TESTED), (6, TESTED)]
+)
+def test_differences_are_tested_from_five_seeds_on_and_the_caption_says_so(n, said):
+    table = table_of(
+        result("a", (0.5, 0.6, 0.4, 0.7, 0.3, 0.5)[:n]), result("b", (0.4, 0.6, 0.4, 0.7, 0.3, 0.5)[:n])
+    )
+    assert [line for line in table.caption if line in (TESTED, UNTESTED)] == [said]
+    assert ranks(table) == {"a/digits": (1, False), "b/digits": (2, said == TESTED)}
+
+
+def test_seeds_count_for_a_test_only_where_both_have_them():
+    later = (2, 3, 4, 5, 6)
+    b = Result({"dataset": "digits", "method": "b"}, later, {seed: {"accuracy": 0.4} for seed in later}, {})
+    table = table_of(result("a", (0.5, 0.3, 0.4, 0.6, 0.4)), b)  # seeds 2 to 5 in common
+    assert ranks(table) == {"a/digits": (1, False), "b/digits": (2, False)}
 
 
 def test_equal_means_share_the_first_place():

@@ -20,21 +20,24 @@ import yaml
 from sweeper import ROOT
 from sweeper.cli import main
 from sweeper.ledger.file import Ledger
+from sweeper.ledger.storage import Storage
+from sweeper.tracking import writing
 
 PATIENCE = 180.0  # on a machine that others use too
 PROGRESS = re.compile(r"runs \d+/\d+( · .*)?")
 
 SLOW = '''
-import os, time
+import os, threading, time
 from pathlib import Path
 from sweeper.models.method import Method
 
 
 class Slow(Method):
-    """Joint training that takes its time and says which process it is in."""
+    """Joint training that takes its time and says which process and thread it is in."""
 
     def on_epoch_start(self, ctx):
-        (Path(os.environ["MARKS"]) / str(os.getpid())).touch()
+        with (Path(os.environ["MARKS"]) / str(os.getpid())).open("a") as mark:
+            mark.write(f"{threading.get_ident()} {threading.get_native_id()}\\n")
         time.sleep(0.2)
 '''
 BROKEN = '''
@@ -75,12 +78,13 @@ class Greedy(Method):
 
 STUDY = {
     "study": "faults",
-    "dataset": {"name": "synthetic", "train": 64, "validation": 48, "test": 48},
+    "dataset": {"name": "synthetic", "train": 64, "validation": 48, "test": 48, "signal": 3.0},
     "methods": ["joint", "slow"],
     "plugins": ["slow"],
     "search": {"configurations": 3, "seeds": [0, 1], "ahead": 2},
     "final": {"seeds": [100, 101]},
     "train": {"epochs": 4},
+    "resources": {"cpus": (os.cpu_count() or 1) / 2},  # two runs at once, wherever this is
 }
 
 
@@ -99,6 +103,7 @@ class Place:
             "MARKS": str(self.marks),
         }
         self.started: list[subprocess.Popen[str]] = []
+        self.threads: dict[str, list[str]] = {}
 
     def study(self, **changes: Any) -> Path:
         path = self.root / "study.yaml"
@@ -156,6 +161,7 @@ def undisturbed(place: Place) -> Path:
     assert code == 0, err
     assert "| slow" in out
     assert_quiet(err)
+    place.threads = {mark.name: mark.read_text().splitlines() for mark in place.marks.iterdir()}
     return storage
 
 
@@ -193,6 +199,16 @@ def assert_quiet(err: str, hurried: bool = False) -> None:
     if hurried and said and "lacks a part" in said[-1]:
         said.pop()
     assert said == []
+
+
+@pytest.mark.slow
+def test_all_runs_of_a_worker_happen_in_one_thread(place, undisturbed):
+    """In threads of their own each would keep memory; a native number, unlike Python's, is not used again."""
+    epochs = [line for lines in place.threads.values() for line in lines]
+    runs = [record for record in records(undisturbed) if record["axes"]["method"] == "slow"]
+    assert len(epochs) == STUDY["train"]["epochs"] * len(runs) == 4 * 7
+    assert len(place.threads) <= 2 < len(runs)
+    assert {len(set(lines)) for lines in place.threads.values()} == {1}
 
 
 @pytest.mark.slow
@@ -240,7 +256,7 @@ def test_a_study_survives_interrupt_death_of_the_driver_and_death_of_a_worker(pl
 def test_what_runs_raise_is_told_in_the_table_and_tried_again_at_the_next_start(place):
     storage = place.root / "failures"
     fixed = {"train.lr": 0.01, "train.weight_decay": 0.0, "train.batch_size": 64}
-    searched = {**fixed, "train.lr": {"float": [0.001, 0.1]}}
+    searched = {"train.lr": {"float": [0.001, 0.1]}, "train.weight_decay": 0.001, "train.batch_size": 64}
     methods = [
         *({"name": name, "space": fixed} for name in ("joint", "broken", "diverging", "greedy")),
         {"name": "broken", "label": "searched", "space": searched},
@@ -329,3 +345,25 @@ def test_a_line_of_the_ledger_that_cannot_be_read(place, undisturbed, tmp_path, 
     assert "ledger line 6 cannot be read; it is kept and skipped" in capsys.readouterr().err
     assert ledger.read_text().splitlines() == lines
     assert table(storage) == table(undisturbed)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.slow
+def test_a_database_that_a_driver_died_over_is_made_anew(tmp_path, monkeypatch):
+    """MLflow needs seconds to make one, and can do nothing with half of one."""
+    connect = writing.connect
+
+    def dies(uri: str) -> None:
+        Path(uri.removeprefix("sqlite:///")).write_text("half a database")
+        raise Killed
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setattr(writing, "connect", dies)
+    with pytest.raises(Killed):
+        writing.Mirror(uri, "faults", Storage(tmp_path))
+    monkeypatch.setattr(writing, "connect", connect)
+    assert writing.Mirror(uri, "faults", Storage(tmp_path)).experiment
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]

@@ -19,8 +19,10 @@ from sweeper import ROOT, bridge
 from sweeper.models.errors import UserError
 from sweeper.running import cluster
 from sweeper.running import tune as executor
-from sweeper.study import arms
+from sweeper.running.orders import PATHS, execute_here
+from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, parse
+from sweeper.study.unfold import unfold
 
 WITNESS = '''
 import os, signal
@@ -36,10 +38,10 @@ class Witness(Method):
 
     def on_epoch_start(self, ctx):
         if parallel.rank() == 0 and not (MARKS / "killed").exists():
-            (MARKS / "killed").touch()
             for folder in Path("/proc").glob("[0-9]*"):
-                if (folder / "cmdline").read_bytes().startswith(b"ray::ImplicitFunc"):
+                if (folder / "cmdline").read_bytes().startswith((b"ray::_Worker", b"ray::ResourceTrainable")):
                     if str(MARKS).encode() in (folder / "environ").read_bytes():
+                        (MARKS / "killed").write_text("a trial")
                         os.kill(int(folder.name), signal.SIGKILL)
 
     def on_phase_end(self, ctx):
@@ -114,7 +116,7 @@ def test_a_study_on_two_workers(tmp_path, monkeypatch):
     assert records["diverging"]["status"] == "diverged"
     assert "epoch 1" in records["diverging"]["error"]["message"]
     marks = {p.name: p.read_text() for p in (tmp_path / "marks").iterdir()}
-    assert marks == {"0": "0.2", "1": "0.2", "killed": ""}
+    assert marks == {"0": "0.2", "1": "0.2", "killed": "a trial"}
     assert list((tmp_path / "tmp").glob("sweeper-*")) == []
     folder = tmp_path / "store" / "runs" / records["witness"]["key"]
     names = {p.name for p in folder.iterdir()}
@@ -123,7 +125,7 @@ def test_a_study_on_two_workers(tmp_path, monkeypatch):
     monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
     monkeypatch.syspath_prepend(tmp_path)
     order = json.loads((folder / "run.json").read_text())
-    alone = bridge.execute(**bridge.arguments({**order, "folder": tmp_path / "alone"}))
+    alone = execute_here({**order, "folder": str(tmp_path / "alone")})
     shared = records["witness"]["metrics"]
     assert shared.keys() == alone["metrics"].keys() == {"validation", "test/clean"}
     for split, scores in alone["metrics"].items():
@@ -134,7 +136,7 @@ def test_a_study_on_two_workers(tmp_path, monkeypatch):
 def test_the_key_of_a_run_does_not_depend_on_resources():
     def keys(**changes: object) -> list[str]:
         study = {**STUDY, "methods": ["joint", "lfm"], "plugins": [], **changes}
-        return [arms.Run(arm, 0, arm.defaults(), "final", 100).key for arm in arms.unfold(parse(study))]
+        return [Run(arm, 0, arm.defaults(), "final", 100).key for arm in unfold(parse(study))]
 
     alone = keys(resources={})
     assert keys(resources={"workers": 2}) == alone
@@ -180,13 +182,12 @@ def test_a_run_that_never_fits_is_refused(cluster_of):
         cluster.slots(Resources(gpus=0.5, workers=2))
 
 
-def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
+def test_a_run_with_a_gpu_trains_on_it(monkeypatch):
     seen = []
-    monkeypatch.setattr(bridge, "execute", lambda **given: seen.append(given["device"]) or {})
+    monkeypatch.setattr(bridge, "execute", lambda order, device: seen.append(device) or {})
     order = {
-        **dict.fromkeys(
-            ("payload", "folder", "data_root", "cache", "limits", "plugins", "checkpoints", "trunk")
-        ),
+        **dict.fromkeys((*PATHS, "payload", "limits", "checkpoints")),
+        "plugins": [],
         "cpus": 1.0,
         "workers": 1,
     }

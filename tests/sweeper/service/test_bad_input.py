@@ -17,7 +17,19 @@ Refused = Callable[..., str]
 
 
 @pytest.fixture
-def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Refused:
+def pretended(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that there is a cluster of 4 CPUs; a slow test gets a real one."""
+    if request.node.get_closest_marker("slow"):
+        return
+    for name in ("start", "stop"):
+        monkeypatch.setattr(cluster, name, lambda *_: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})
+
+
+@pytest.fixture
+def refused(
+    pretended: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Refused:
     """Run the command line, see that it refuses properly, and return the sentence."""
     monkeypatch.delenv("SWEEPER_DATA", raising=False)
     monkeypatch.delenv("SWEEPER_STORAGE", raising=False)
@@ -76,8 +88,8 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         ({"methods": ["lfm"], "dataset": {"name": "synthetic", "modalities": 1}}, "at least 2 modalities"),
         ({"methods": ["joint", "joint"]}, "label"),
         ({"study": "x" * 101}, "100"),
-        ({"train": {"lr": float("inf")}}, "train.lr is inf; admissible: numbers from 0"),
-        ({"conditions": ["salt-101"]}, "level is 101.0; admissible: numbers from 0 to 100"),
+        ({"train": {"lr": float("inf")}}, "train.lr is inf; admissible: a number from 0"),
+        ({"conditions": ["salt-101"]}, "level is 101.0; admissible: a number from 0 to 100"),
         ({"select": {"metric": "weight"}}, "write weight/<modality>"),
         ({"report": {"metrics": ["accuracy/m7"]}}, "admissible: m0, m1"),
         ({"report": {"rows": ["method"], "columns": ["method"]}}, "in report.rows and in report.columns"),
@@ -123,11 +135,11 @@ def test_data_that_are_not_there(refused: Refused, study_file, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"fusion": "decoder"}, "fusion 'decoder' works on maps"),
+        ({"fusion": "decoder"}, "fusion 'decoder' is for segmentation"),
         ({"encoders": {"m0": "convnet"}}, "encoder 'convnet' takes"),
         ({"encoders": {"m0": {"name": "mlp", "dim": -3}}}, "dim is -3"),
-        ({"methods": [{"name": "lfm", "space": {"tau": 0.0}}]}, "tau is 0.0; admissible: above 0"),
-        ({"methods": ["mla"], "encoders": {"m0": {"name": "mlp", "dim": 8}}}, "mla"),
+        ({"methods": [{"name": "lfm", "space": {"tau": 0.0}}]}, "tau is 0.0; admissible: a number above 0"),
+        ({"methods": [{"name": "ogm", "space": {"start": 0.9, "end": 0.1}}]}, "start 0.9 lies after end 0.1"),
     ],
     ids=str,
 )
@@ -135,14 +147,43 @@ def test_parts_that_do_not_fit_together(refused: Refused, study_file, changes, t
     assert told in refused("run", study_file(**{"methods": ["joint"], **changes}))
 
 
-def test_a_plugin_that_imports_what_is_not_there(refused: Refused, study_file, tmp_path, monkeypatch):
-    text = (
-        'import no_such_library\nfrom models.method import Method\n\n\nclass Odd(Method):\n    """Odd."""\n'
+def test_a_condition_that_a_method_was_not_fitted_to(refused: Refused, study_file):
+    """Whether the method file's defaults say so or the study does; before any run, and before anything is written."""
+    told = refused("run", study_file(methods=["rw"], conditions=["clean", "salt-5"]))
+    assert told == (
+        "sweeper: arm synthetic (train 64, validation 48, test 48)/default/none/rw: method 'rw' cannot be tested under"
+        " 'salt-5'; admissible: clean, gaussian-5, gaussian-10\n"
     )
+    matched = {"name": "rw", "space": {"match": "matched", "noise": ["salt-5"]}}
+    told = refused("run", study_file(methods=[matched], conditions=["salt-5", "salt-10"]))
+    assert "'salt-10'; admissible: clean, salt-5\n" in told
+
+
+def test_a_further_condition_that_a_method_was_not_fitted_to(here, study_file, tmp_path):
+    """What has been run before is checked again for what is new."""
+    study = {
+        "methods": ["rw"],
+        "search": {"configurations": 1},
+        "final": {"seeds": [100]},
+        "train": {"epochs": 1},
+    }
+    assert here("run", study_file(**study, conditions=["clean", "gaussian-5"])).code == 0
+    ledger = tmp_path / "store" / "ledger.jsonl"
+    before = ledger.read_bytes()
+    told = here("run", study_file(**study, conditions=["clean", "gaussian-5", "salt-5"]))
+    assert (told.code, told.out, told.runs) == (2, "", [])
+    assert "'salt-5'; admissible: clean, gaussian-5, gaussian-10" in told.err
+    assert ledger.read_bytes() == before
+
+
+@pytest.mark.slow  # once with a cluster that starts meanwhile, and ends
+def test_a_plugin_that_imports_what_is_not_there(refused: Refused, study_file, tmp_path, monkeypatch):
+    text = 'import no_such_library\nfrom sweeper.models.method import Method\n\n\nclass Odd(Method):\n    """Odd."""\n'
     (tmp_path / "odd_method.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    told = refused("run", study_file(methods=["odd_method"], plugins=["odd_method"]))
+    told = refused("run", study_file(methods=["odd"], plugins=["odd_method"]))
     assert "No module named 'no_such_library'" in told
+    assert not ray.is_initialized()
 
 
 GOOD = {
@@ -218,8 +259,6 @@ def test_a_format_that_is_not_known(refused: Refused):
     assert "did you mean 'latex'" in refused("report", "tiny", "--format", "latx")
 
 
-def test_more_than_the_cluster_has(refused: Refused, study_file, monkeypatch):
-    monkeypatch.setattr(cluster, "start", lambda home: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})
+def test_more_than_the_cluster_has(refused: Refused, study_file):
     study = study_file(resources={"workers": 2, "cpus": 1000})
     assert "needs 2 × (1000 CPU, 0 GPU), but the cluster has 4 CPU and 0 GPU" in refused("run", study)

@@ -11,11 +11,12 @@ import yaml
 from sweeper import bridge
 from sweeper.cli import main
 from sweeper.ledger.file import Ledger
-from sweeper.ledger.records import as_order, as_record
 from sweeper.ledger.storage import open_storage
-from sweeper.service import session as service
-from sweeper.study import arms
+from sweeper.running.orders import as_order, execute_here
+from sweeper.service.session import as_record
 from sweeper.study import schema as study
+from sweeper.study.runs import Run
+from sweeper.study.unfold import unfold
 
 STUDY = {
     "study": "again",
@@ -33,12 +34,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("repro") / "store"
     storage = open_storage(str(root))
     loaded = study.parse(yaml.safe_load(yaml.safe_dump(STUDY)))
-    place, ledger, keys = service.Place(storage), Ledger(storage.ledger), {"store": str(root)}
-    for arm in arms.unfold(loaded):
-        run = arms.Run(arm, 0, arm.defaults(), "final", 100)
-        order = as_order(loaded, run, place.storage, place.data_root)
+    ledger, keys = Ledger(storage.ledger), {"store": str(root)}
+    for arm in unfold(loaded):
+        run = Run(arm, 0, arm.defaults(), "final", 100)
+        order = as_order(loaded, run, storage, None)
         bridge.write_json(storage.run(run.key) / "run.json", order)
-        ledger.append(as_record(loaded, run, bridge.execute(**bridge.arguments(order)), {"git": "g"}))
+        ledger.append(as_record(loaded, run, execute_here(order), {"git": "g"}))
         keys[arm.axes["method"]] = run.key
     return keys
 
@@ -82,7 +83,7 @@ def test_the_beginning_of_a_key_is_enough_if_it_is_one_runs(runs, capsys):
 )
 def test_an_altered_number_is_found(runs, tmp_path, capsys, change, verdict, code):
     root = copy(runs, tmp_path)
-    metrics = json.loads(json.dumps(Ledger(root / "ledger.jsonl").runs[runs["joint"]]["metrics"]))
+    metrics = json.loads(json.dumps(Ledger(root / "ledger.jsonl").runs[runs["joint"]].metrics))
     metrics["test/clean"]["accuracy"] += change
     alter(root, runs["joint"], metrics=metrics)
     assert main(["repro", runs["joint"], "--storage", str(root)]) == code

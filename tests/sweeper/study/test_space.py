@@ -9,12 +9,14 @@ from typing import Literal
 import pytest
 
 from sweeper.models.errors import UserError
-from sweeper.models.schema.entries import REQUIRED, Parameter
-from sweeper.study import arms, space
+from sweeper.models.schema.parameters import REQUIRED, Parameter
+from sweeper.models.schema.ranges import ShareBelow1
+from sweeper.study import space, unfold
 from sweeper.study.schema import parse
 from sweeper.study.space import Domain
 
 FLOAT, INT, MODE = Parameter(float, 0.1), Parameter(int, 1), Parameter(Literal["a", "b", "c"], "a")
+SHARE = Parameter(ShareBelow1, 0.5)
 
 NESTED = {
     "depth": Domain("int", (1, 3), when=(("solver", ("cg",)),), points=3),
@@ -25,7 +27,7 @@ NESTED = {
 
 def arm_of(method, own, **changes):
     raw = {"study": "s", "dataset": "synthetic", "methods": [{"name": method, "space": own}], **changes}
-    (arm,) = arms.unfold(parse(raw))
+    (arm,) = unfold.unfold(parse(raw))
     return arm
 
 
@@ -109,6 +111,9 @@ def test_a_domain_is_read_with_values_of_the_parameters_type(given, parameter, d
         ({"float": [0, 1]}, MODE, r"is 0.0; admissible: a \| b \| c"),
         ({"choice": ["a", "d"]}, MODE, r"is 'd'; admissible: a \| b \| c"),
         ({"choice": [1, 1.0]}, FLOAT, "names a value twice"),
+        ({"float": [0, 1]}, SHARE, "is 1.0; admissible: a number from 0 to below 1"),
+        ({"float": [-0.1, 0.5]}, SHARE, "is -0.1; admissible: a number from 0 to below 1"),
+        ({"choice": [0.5, 1]}, SHARE, "is 1; admissible: a number from 0 to below 1"),
     ],
 )
 def test_a_wrong_domain_is_told_in_one_sentence(given, parameter, sentence):
@@ -188,7 +193,7 @@ def test_a_parameter_whose_condition_depends_on_an_inactive_one_is_inactive():
 def test_a_condition_may_rest_on_a_default():
     narrow = {"float": [0.1, 0.2]}
     assert "noise" in arm_of("ogm", {"ge": True, "noise": narrow | {"when": {"ge": True}}}).space
-    assert "noise" not in arm_of("ogm", {"noise": narrow | {"when": {"end": 3.0}}, "end": 1.0}).space
+    assert "noise" not in arm_of("ogm", {"noise": narrow | {"when": {"end": 0.25}}, "end": 1.0}).space
 
 
 def test_the_study_overrides_the_methods_file_which_overrides_nothing_fixed():
@@ -236,12 +241,58 @@ def test_a_wrong_space_is_told_in_one_sentence(method, own, sentence):
         arm_of(method, own)
 
 
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        ({"eps": {"float": [0, 2]}}, "space of 'eps' is 2.0; admissible: a number from 0 to 1"),
+        ({"eps": {"choice": [0.1, 1.5]}}, "space of 'eps' is 1.5; admissible: a number from 0 to 1"),
+        ({"eps": 1.5}, "eps is 1.5; admissible: a number from 0 to 1"),
+        ({"train.momentum": {"float": [0.5, 1]}}, "space of 'train.momentum' is 1.0; admissible: a number from 0 to"),
+        ({"train.epochs": {"int": [0, 9]}}, "space of 'train.epochs' is 0; admissible: a whole number from 1"),
+        ({"train.lr": -0.1}, "train.lr is -0.1; admissible: a number from 0"),
+        ({"train.lr.m0": {"float": [-1, 0]}}, "space of 'train.lr.m0' is -1.0; admissible: a number from 0"),
+        ({"train.lr": {"float": [0, 1], "when": {"eps": 3}}}, "`when` of 'train.lr' .* is 3; admissible: a number"),
+    ],
+)  # fmt: skip
+def test_values_beyond_a_parameters_range_are_refused_with_what_is_admissible(own, sentence):
+    with pytest.raises(UserError, match=sentence) as told:
+        arm_of("label_smoothing", own)
+    assert "method 'label_smoothing'" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"space": {"train.lr.lft": 0.1}},
+        {"methods": [{"name": "ogm", "space": {"train.lr.lft": {"float": [0, 1]}}}]},
+    ],
+)
+def test_a_modality_that_no_dataset_has_is_told_wherever_its_learning_rate_stands(changes):
+    with pytest.raises(
+        UserError, match=r"unknown hyper-parameter 'train\.lr\.lft' in space; did you mean 'train.lr"
+    ):
+        arm_of("ogm", {}, **changes)
+
+
+def test_the_learning_rate_of_a_modality_goes_to_the_datasets_that_have_it():
+    three = {"name": "synthetic", "modalities": 3}
+    raw = {"study": "s", "dataset": ["synthetic", three], "methods": ["ogm"]}
+    rates = {"train": {"lr.m0": 0.5}, "space": {"train.lr.m2": {"float": [0.1, 1.0]}}}
+    two, more = unfold.unfold(parse({**raw, **rates}))
+    assert (two.fixed["train.lr.m0"], more.fixed["train.lr.m0"]) == (0.5, 0.5)
+    assert ("train.lr.m2" in two.space, "train.lr.m2" in more.space) == (False, True)
+    assert "lr.m2" not in two.payload(two.defaults(), "search", 0)["train"]
+    assert more.payload(more.defaults(), "search", 0)["train"]["lr.m2"] == more.base["train.lr"]
+
+
 def test_a_parameter_without_default_must_be_given_or_searched():
     arm = arm_of("ogm", {})
     must = {**arm.method.parameters, "must": Parameter(float, REQUIRED)}
     method = replace(arm.method, parameters=must)
     study = parse({"study": "s", "dataset": "synthetic", "methods": ["ogm"]})
+    given = (study, method, study.methods[0], unfold._data({"name": "synthetic"}, None))
     with pytest.raises(UserError, match=r"method 'ogm' needs 'must' \(a number\)"):
-        arms._space(study, method, study.methods[0], {}, {})
-    _, domains, _ = arms._space(study, method, study.methods[0], {}, {"must": {"float": [1.0, 3.0]}})
+        unfold._space(*given, {})
+    _, domains, _, _ = unfold._space(*given, {"must": {"float": [1.0, 3.0]}})
     assert replace(arm, method=method, space=domains).defaults()["must"] == 2.0

@@ -1,22 +1,27 @@
-"""Studies: what can be written in a file or by --set, what is refused, how a study unfolds, what makes a run's key."""
+"""Studies: what can be written in a file or by --set, what is refused, how a study unfolds."""
 
 from __future__ import annotations
 
 import importlib
-import shutil
+import re
 import sys
-import textwrap
 from dataclasses import replace
-from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sweeper import bridge
+from sweeper.ledger.history import History
+from sweeper.ledger.records import Proposed
 from sweeper.models.errors import UserError
-from sweeper.models.schema import entries as registry
-from sweeper.study import arms, yamls
+from sweeper.planning import preview
+from sweeper.reports import report
+from sweeper.reports.caption import caption
+from sweeper.service.session import announcement
 from sweeper.study import schema as study
-from sweeper.study.arms import Run
+from sweeper.study import space, yamls
+from sweeper.study import unfold as unfolding
+from sweeper.study.unfold import Unfit
+from sweeper.tracking import view
 
 BASE = {"study": "s", "dataset": "synthetic", "methods": ["joint"]}
 EXAMPLE = """
@@ -33,21 +38,10 @@ select: {metric: accuracy, on: validation}
 resources: {cpus: 1, gpus: 0.25}
 plugins: [my_package.my_method]
 """
-METHOD = '''
-"""A plugin."""
-from sweeper.models.method import Method
-
-
-class Mine(Method):
-    """Joint training with a factor that does nothing."""
-
-    def __init__(self, net, task, *, factor: float = 0.5, kind: str = "a") -> None:
-        super().__init__(net, task)
-'''
 
 
 def unfold(**changes):
-    return arms.unfold(study.parse({**BASE, **changes}))
+    return unfolding.unfold(study.parse({**BASE, **changes}))
 
 
 def refusal(**changes):
@@ -56,20 +50,6 @@ def refusal(**changes):
         unfold(**changes)
     assert "\n" not in str(told.value)
     return str(told.value)
-
-
-@pytest.fixture
-def plugin(tmp_path, monkeypatch):
-    """A package of the user's own, outside the project."""
-    package = tmp_path / "my_package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "my_method.py").write_text(METHOD)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield package / "my_method.py"
-    for name in [n for n in sys.modules if n.split(".")[0] == "my_package"]:
-        del sys.modules[name]
-    registry._file_digest.cache_clear()
 
 
 # Files
@@ -82,7 +62,7 @@ def test_the_whole_example_is_read_and_unfolds(tmp_path, plugin):
     assert loaded.search.seeds == [0, 1, 2, 3]
     assert loaded.search.early_stopping == "asha"
     assert loaded.resources.gpus == 0.25
-    unfolded = arms.unfold(loaded)
+    unfolded = unfolding.unfold(loaded)
     # `unimodal` is one arm per modality and is not multiplied by fusion, since it does not fuse
     assert [(arm.axes["fusion"], arm.axes["method"]) for arm in unfolded] == [
         ("none", "unimodal m0"),
@@ -93,7 +73,9 @@ def test_the_whole_example_is_read_and_unfolds(tmp_path, plugin):
     for arm in unfolded:
         payload = arm.payload(arm.defaults(), "final", 100)
         assert payload["train"]["epochs"] == 30
-        assert payload["encoders"]["m1"]["hidden"] == 32
+        own = arm.axes["method"].removeprefix("unimodal ")
+        assert set(payload["encoders"]) == ({own} if own.startswith("m") else {"m0", "m1", "m2"})
+        assert {m: e["hidden"] for m, e in payload["encoders"].items()}.get("m1", 32) == 32
         assert (payload["stage"], payload["conditions"]) == ("final", ["clean"])
         searched = arm.payload(arm.defaults(), "search", 0)
         assert (searched["stage"], searched["conditions"]) == ("search", [])
@@ -204,10 +186,10 @@ def test_yaml_is_read_as_it_is_meant(text, value):
         ({"final": {"seeds": [1, 7]}}, "seed 1 is in search.seeds and in final.seeds; tuning and report seeds must"),
         ({"search": None}, "search is None; it should be a mapping of configurations, seeds"),
         ({"methods": []}, "methods is []; it must not be empty"),
-        ({"methods": [3]}, "methods.0 is 3; it should be a mapping of name, label, space"),
+        ({"methods": [3]}, "methods.0 is 3; it should be a mapping of name, label, preset, space"),
         ({"methods": [{"label": "x"}]}, "methods.0.name is missing; needed are name"),
         ({"methods": ["jont"]}, "unknown method 'jont'; did you mean 'joint'"),
-        ({"methods": ["joint", "joint"]}, "two arms are called 'synthetic/default/concat/joint'; give each"),
+        ({"methods": ["joint", "joint"]}, "two arms are called 'synthetic/default/concat/joint'; give methods"),
         ({"methods": ["lfm"], "dataset": {"name": "synthetic", "modalities": 1}}, "needs at least 2 modalities; "),
         ({"dataset": "synthetik"}, "unknown dataset 'synthetik'; did you mean 'synthetic'"),
         ({"dataset": {"name": "synthetic", "n_clases": 3}}, "'n_clases' in dataset 'synthetic'; did you mean"),
@@ -216,7 +198,7 @@ def test_yaml_is_read_as_it_is_meant(text, value):
         ({"dataset": []}, "dataset is []; it must not be empty"),
         ({"fusion": "conct"}, "unknown fusion 'conct'; did you mean 'concat'"),
         ({"encoders": {"m0": "mpl"}}, "unknown encoder 'mpl'; did you mean 'mlp'"),
-        ({"encoders": {"mo": "mlp"}}, "unknown modality 'mo' in encoders; did you mean"),
+        ({"encoders": {"mo": "mlp"}}, "unknown modality 'mo' in encoders and augment; did you mean"),
         ({"encoders": ["mlp"]}, "encoders is ['mlp']; it should be a valid dictionary"),
         ({"train": {"epochss": 3}}, "unknown setting 'epochss' in train; did you mean 'epochs'"),
         ({"train": {"epochs": "many"}}, "train.epochs is 'many'; admissible: a whole number"),
@@ -230,6 +212,7 @@ def test_yaml_is_read_as_it_is_meant(text, value):
         ({"resources": {"gpus": "all"}}, "resources.gpus is 'all'; it should be a valid number"),
         ({"resources": {"workers": 1.5}}, "resources.workers is 1.5; it should be a valid integer"),
         ({"checkpoints": "bst"}, "unknown checkpoints 'bst' in study; did you mean 'best'"),
+        ({"reuse": "ani"}, "unknown reuse 'ani' in study; did you mean 'any'? admissible: any, code"),
         ({"report": {"rows": ["metod"]}}, "unknown axis 'metod'; did you mean 'method'"),
         ({"report": {"columns": ["dataset", "dataset"]}}, "it names 'dataset' twice"),
         ({"report": {"metrics": ["acuracy"]}}, "unknown metric 'acuracy'; did you mean 'accuracy'"),
@@ -289,7 +272,7 @@ def test_set_replaces_any_value(tmp_path, override, path, value):
     )
     if path is None:
         with pytest.raises(UserError) as told:
-            arms.unfold(study.load(str(file), [override]))
+            unfolding.unfold(study.load(str(file), [override]))
         assert value in str(told.value)
         return
     found = study.load(str(file), [override])
@@ -325,17 +308,233 @@ def test_labels_tell_entries_of_one_method_apart():
     assert [arm.axes["method"] for arm in found] == ["ogm, late", "ogm"]
 
 
-def test_an_encoder_named_by_kind_of_input_goes_to_every_dataset():
-    (arm,) = unfold(encoders={"image": "convnet", "m0": "mlp"})
-    assert set(arm.encoders) == {"image", "m0"}
-    with pytest.raises(UserError, match="unknown modality 'imag' in encoders; did you mean 'image'"):
+def named(arm):
+    """An arm's encoders, in short."""
+    return {m: (e["name"], e.get("width", e.get("hidden"))) for m, e in arm.encoders.items()}
+
+
+def test_an_encoder_named_by_kind_of_input_goes_to_every_dataset_that_has_the_kind():
+    images = {"name": "synthetic", "kind": "image"}
+    both = {"image": {"name": "convnet", "width": 8}, "m0": "mlp"}
+    one, two = unfold(dataset=[images, "synthetic"], encoders=both)
+    assert named(one) == {"m0": ("mlp", 64), "m1": ("convnet", 8)}
+    assert named(two) == {"m0": ("mlp", 64), "m1": ("mlp", 64)}
+    with pytest.raises(
+        UserError, match="unknown modality 'imag' in encoders and augment; did you mean 'image'"
+    ):
         unfold(encoders={"imag": "convnet"})
 
 
 def test_encoders_go_to_the_datasets_that_have_their_modality():
-    three = {"name": "synthetic", "modalities": 3}
-    two_arms = unfold(dataset=["synthetic", three], encoders={"m0": "mlp", "m2": "mlp"})
-    assert [set(arm.encoders) for arm in two_arms] == [{"m0"}, {"m0", "m2"}]
+    three, wide = {"name": "synthetic", "modalities": 3}, {"name": "mlp", "hidden": 9}
+    two_arms = unfold(dataset=["synthetic", three], encoders={"m0": wide, "m2": wide})
+    assert [named(arm) for arm in two_arms] == [
+        {"m0": ("mlp", 9), "m1": ("mlp", 64)},
+        {"m0": ("mlp", 9), "m1": ("mlp", 64), "m2": ("mlp", 9)},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("encoders", "label"),
+    [
+        ({}, "default"),
+        ({"image": "convnet"}, "default"),
+        ({"m0": "mlp"}, "m0: mlp"),
+        ({"vector": {"name": "mlp", "hidden": 9}, "image": "convnet"}, "vector: mlp (hidden 9)"),
+        ({"vector": "mlp", "m0": "mlp"}, "vector: mlp, m0: mlp"),
+        ({"vector": {"name": "mlp", "hidden": 9}, "m1": "mlp", "m0": "mlp"}, "m1: mlp, m0: mlp"),
+    ],
+)
+def test_the_axis_names_the_encoders_that_some_modality_of_the_dataset_gets(encoders, label):
+    (arm,) = unfold(encoders=encoders)
+    assert arm.axes["encoders"] == label
+
+
+def test_a_dataset_is_called_by_its_label():
+    labelled = {"name": "synthetic", "n_classes": 3, "label": "three classes"}
+    three, four = unfold(dataset=[labelled, "synthetic"])
+    assert [arm.axes["dataset"] for arm in (three, four)] == ["three classes", "synthetic"]
+    history = History(announcement(study.parse(BASE), [three, four], (), "g"), [])
+    assert "three classes" in report.build(history).text()
+    proposed = [Proposed(arm=three.key, configuration=0, parameters={})]
+    (shown,) = view.configurations(replace(history, records=proposed)).values()
+    assert shown.tags()["dataset"] == "three classes"
+    assert shown.name == "joint three classes #0"
+    assert "admissible: text" in refusal(dataset={"name": "synthetic", "label": 3})
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    """Write a small dataset of one's own and return its place."""
+
+    def write(place):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        split = np.repeat(["train", "validation", "test"], [6, 3, 3])
+        x = np.arange(24, dtype=np.float32).reshape(12, 2)
+        np.savez(path, x_a=x, x_b=x, y=np.tile([0, 1, 2], 4), split=split)
+        return {"name": "arrays", "path": str(path)}
+
+    return write
+
+
+def test_a_path_never_stands_in_an_axis(arrays, tmp_path):
+    one, two, three = unfold(
+        dataset=[
+            arrays("here/birds.npz"),
+            arrays("there/bees.npz") | {"split_seed": 3},
+            arrays("there/birds.npz") | {"label": "b"},
+        ]
+    )
+    assert one.axes["dataset"] == "arrays (birds)"
+    assert two.axes["dataset"] == "arrays (split_seed 3, bees)"
+    assert three.axes["dataset"] == "b"
+    assert not any(str(tmp_path) in label for arm in (one, two) for label in arm.axes.values())
+
+
+def test_two_arms_of_one_name_are_refused_with_the_advice_to_label_them(arrays):
+    twice = [arrays("here/birds.npz"), arrays("there/birds.npz")]
+    sentence = (
+        "two arms are called 'arrays (birds)/default/concat/joint'; give methods, or datasets, a `label` of"
+    )
+    assert sentence in refusal(dataset=twice)
+    assert len(unfold(dataset=[twice[0], {**twice[1], "label": "those there"}])) == 2
+
+
+def test_a_preset_is_where_configuration_0_begins():
+    published, released, own = unfold(
+        methods=[
+            "udml",
+            {"name": "udml", "label": "r", "preset": "released"},
+            {"name": "udml", "label": "o", "preset": "released", "space": {"gamma": 2.5}},
+        ]
+    )
+    values = space.read_file("udml")["released"]
+    first = released.payload(released.defaults(), "search", 0)
+    assert {name: first["method"][name] for name in values if not name.startswith("train.")} == {
+        name: value for name, value in values.items() if not name.startswith("train.")
+    }
+    assert (first["train"]["lr"], first["train"]["clip"]) == (0.001, 40.0)
+    assert published.payload(published.defaults(), "search", 0)["method"]["variant"] == "paper"
+    assert {"scope", "momentum"} == set(published.space) - set(released.space)  # of the paper's variant
+    assert own.payload(own.defaults(), "search", 0)["method"]["gamma"] == 2.5
+    assert len({arm.key for arm in (published, released, own)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "sentence"),
+    [
+        ("udml", "relesed", "unknown preset 'relesed' in method 'udml'; did you mean 'released'? admissible: pub"),
+        ("joint", "released", "unknown preset 'released' in method 'joint'; admissible: published"),
+        ("udml", "space", "unknown preset 'space' in method 'udml'"),
+        ("udml", 3, "methods.0.preset is 3; it should be a valid string"),
+    ],
+)  # fmt: skip
+def test_an_unknown_preset_is_told(method, preset, sentence):
+    assert sentence in refusal(methods=[{"name": method, "preset": preset}])
+
+
+# Parts that do not fit
+
+
+ALONE = {"name": "synthetic", "modalities": 1, "label": "alone"}
+REGRESSION = {"name": "synthetic", "task": "regression"}
+NEEDS_TWO = "method 'lfm' needs at least 2 modalities; dataset 'synthetic' has 1 (m0)"
+
+
+def test_arms_whose_parts_do_not_fit_are_left_out_with_the_reason():
+    wanted = study.parse({**BASE, "dataset": ["synthetic", ALONE], "methods": ["joint", "lfm"]})
+    unfit = []
+    arms = unfolding.unfold(wanted, unfit=unfit)
+    assert [(arm.axes["dataset"], arm.axes["method"]) for arm in arms] == [
+        ("synthetic", "joint"),
+        ("synthetic", "lfm"),
+        ("alone", "joint"),
+    ]
+    axes = {"dataset": "alone", "encoders": "default", "fusion": "concat", "method": "lfm"}
+    assert unfit == [Unfit(axes, NEEDS_TWO)]
+    said = caption(History(announcement(wanted, arms, unfit, "g"), []))
+    assert said[-1] == f"Left out: alone/default/concat/lfm, because {NEEDS_TWO}."
+    planned = preview.describe(wanted, preview.plan(wanted, arms, {}, {}), unfit)
+    assert f"left out: alone/default/concat/lfm: {NEEDS_TWO}" in list(planned)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"dataset": ["synthetic", ALONE], "methods": ["joint", "lfm"]}, f"arm alone/default/concat/lfm: {NEEDS_TWO}"),
+        ({"fusion": ["sum", "decoder"]}, "arm synthetic/default/decoder/joint: fusion 'decoder' is for segmentation"),
+        (
+            {"dataset": REGRESSION, "methods": ["joint", "ogm"], "select": {"metric": "mae"}},
+            "arm synthetic (task regression)/default/concat/ogm: method 'ogm' supports classification; dataset",
+        ),
+        ({"encoders": {"m0": "wave"}}, "arm synthetic/m0: wave/concat/joint: encoder 'wave' takes audio, but modality"),
+    ],
+)  # fmt: skip
+def test_where_none_may_be_left_out_the_first_that_does_not_fit_is_named(changes, sentence):
+    assert refusal(**changes).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        ({"ta": 0.5}, "unknown hyper-parameter 'ta' in method 'lfm'; did you mean 'tau'"),
+        ({"tau": -1.0}, "method 'lfm': tau is -1.0; admissible: a number above 0"),
+        ({"tau": {"float": [-1, 1]}}, "method 'lfm': space of 'tau' is -1.0; admissible: a number above 0"),
+    ],
+)
+def test_a_mistake_is_never_left_out(space, sentence):
+    wanted = study.parse({**BASE, "methods": ["joint", {"name": "lfm", "space": space}]})
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}"):
+        unfolding.unfold(wanted, unfit=[])
+
+
+def test_the_learning_rate_of_a_modality_begins_at_the_general_one():
+    space = {"train.lr.m0": {"float": [0.001, 0.1], "log": True}}
+    for train, begins in (({}, 0.01), ({"lr": 0.05}, 0.05)):
+        (arm,) = unfolding.unfold(study.parse({**BASE, "methods": ["joint"], "space": space, "train": train}))
+        assert arm.defaults()["train.lr.m0"] == begins
+
+
+def test_a_study_of_which_no_arm_fits_is_refused():
+    wanted = study.parse({**BASE, "dataset": [ALONE], "methods": ["ogm", "lfm"]})
+    with pytest.raises(
+        UserError, match="no arm can be run; alone/default/concat/ogm: method 'ogm' needs at least 2"
+    ):
+        unfolding.unfold(wanted, unfit=[])
+
+
+# Augmentation
+
+IMAGES = {"name": "synthetic", "kind": ["image", "vector"]}
+
+
+def test_augmentations_go_by_modality_or_kind_with_their_defaults():
+    crop, flip = {"name": "crop", "padding": 4}, {"name": "flip", "probability": 0.25}
+    images = {"name": "synthetic", "kind": "image"}
+    chosen = {"image": "crop", "m1": ["crop", {"name": "flip", "probability": 0.25}]}
+    (arm,) = unfold(dataset=images, augment=chosen)
+    assert arm.augment == arm.payload({}, "search", 0)["augment"] == {"m0": [crop], "m1": [crop, flip]}
+    (arm,) = unfold(dataset=IMAGES, augment={"image": "crop"})
+    assert arm.augment == {"m0": [crop]}
+    (arm,) = unfold(augment={"image": "crop"})
+    assert arm.augment == {}
+
+
+@pytest.mark.parametrize(
+    ("augment", "sentence"),
+    [
+        ({"m1": "crop"}, "augmentation 'crop' takes image or video, but modality 'm1' of dataset 'synthetic' is of"),
+        ({"m0": "frequency_msk"}, "unknown augmentation 'frequency_msk'; did you mean 'frequency_mask'"),
+        ({"m0": {"name": "flip", "probability": 2.0}}, "probability is 2.0; admissible: a number from 0 to 1"),
+        ({"m0": {"name": "flip", "share": 0.1}}, "unknown hyper-parameter 'share' in augmentation 'flip'"),
+        ({"m9": "flip"}, "unknown modality 'm9' in encoders and augment; did you mean"),
+        ({"m0": []}, "augment.m0 is []; it must not be empty"),
+        (["flip"], "augment is ['flip']; it should be a valid dictionary"),
+    ],
+)  # fmt: skip
+def test_an_augmentation_that_cannot_be_is_told(augment, sentence):
+    assert sentence in refusal(dataset=IMAGES, augment=augment)
 
 
 def test_one_modality_of_a_per_modality_method_can_be_chosen():
@@ -358,7 +557,7 @@ def test_a_plugin_is_a_method_like_any_other(plugin):
         "kind": "a",
     }
     assert "my_package.my_method" not in sys.modules  # planning reads it without importing it
-    assert arm.method.load() is importlib.import_module("my_package.my_method").Mine
+    assert arm.method.load() is importlib.import_module("my_package.my_method").MyMethod
 
 
 @pytest.mark.parametrize(
@@ -376,170 +575,4 @@ def test_a_plugin_that_is_wrong_is_told(plugin, plugins, method, sentence):
 
 def test_a_plugin_without_a_method_is_told(plugin):
     plugin.write_text("x = 1\n")
-    assert "my_method.py defines 0 subclasses of Method" in refusal(plugins=["my_package.my_method"])
-
-
-# Keys
-
-
-def key(parameters=None, stage="search", seed=0, **changes):
-    (arm,) = unfold(**changes)
-    return Run(arm, 0, arm.defaults() if parameters is None else parameters, stage, seed).key
-
-
-SAME = {
-    "the study's name": {"study": "another"},
-    "resources": {"resources": {"cpus": 2, "gpus": 0.5, "workers": 2}},
-    "checkpoints": {"checkpoints": "all"},
-    "the label": {"methods": [{"name": "joint", "label": "baseline"}]},
-    "the layout": {"report": {"rows": ["dataset"], "metrics": ["loss"]}},
-    "other seeds": {"final": {"seeds": [5, 6, 7]}, "search": {"seeds": [0, 3]}},
-    "how it is searched": {"search": {"sampler": "random", "configurations": 3, "racing": "none", "seed": 4}},
-    "the space, at the defaults": {"space": {"train.lr": {"float": [0.001, 0.5]}}},
-    "a default that is written": {"train": {"momentum": 0.9, "optimizer": "sgd"}},
-    "an option's default that is written": {"dataset": {"name": "synthetic", "n_classes": 4}},
-    "a whole number for a float": {"dataset": {"name": "synthetic", "signal": 1}},
-    "fusion as a mapping": {"fusion": [{"name": "concat"}]},
-}
-OTHER = {
-    "a setting": {"train": {"epochs": 31}},
-    "a searched setting, fixed": {"train": {"lr": 0.02}},
-    "a dataset's option": {"dataset": {"name": "synthetic", "noise": 2.0}},
-    "the dataset": {"dataset": "digits"},
-    "the fusion": {"fusion": "mean"},
-    "an encoder": {"encoders": {"m0": "mlp"}},
-    "the method": {"methods": ["uniform"]},
-    "a hyper-parameter": {"methods": [{"name": "label_smoothing", "space": {"eps": 0.2}}]},
-    "the metric that chooses the epoch": {"select": {"metric": "loss"}},
-}
-
-
-@pytest.mark.parametrize("changes", SAME.values(), ids=SAME)
-def test_a_runs_key_does_not_change_with(changes):
-    assert key(**changes) == key()
-
-
-@pytest.mark.parametrize("changes", OTHER.values(), ids=OTHER)
-def test_a_runs_key_changes_with(changes):
-    keys = {key(**other) for other in ({}, *OTHER.values())}
-    assert len(keys) == len(OTHER) + 1
-    assert key(**changes) != key()
-
-
-def test_a_runs_key_changes_with_seed_stage_and_configuration():
-    found = [key(), key(seed=1), key(stage="final"), key(parameters={"train.lr": 0.1})]
-    assert len(set(found)) == 4
-    assert key(parameters={"train.lr": 0.01}) == key(parameters={})
-    assert key(space={"train.lr": 1}) == key(space={"train.lr": 1.0})
-
-
-def test_parameters_that_are_inactive_do_not_count():
-    own = {"name": "lfm", "space": {"schedule": {"choice": ["constant", "learned"]}}}
-    (arm,) = unfold(methods=[own])
-    values = {**arm.defaults(), "schedule": "constant", "alpha": 0.25}
-    assert set(arm.space) >= {"alpha0", "eta_alpha"}
-    one, two = (arms.space.restrict({**values, "alpha0": alpha0}, arm.space) for alpha0 in (0.5, 0.8))
-    assert Run(arm, 0, one, "search", 0).key == Run(arm, 1, two, "search", 0).key
-
-
-def test_the_data_count_by_content_and_not_by_place(tmp_path, monkeypatch):
-    import numpy as np
-
-    def arrays(folder, shift):
-        folder.mkdir()
-        split = np.repeat(["train", "validation", "test"], [6, 3, 3])
-        x = np.arange(24, dtype=np.float32).reshape(12, 2) + shift
-        np.savez(folder / "own.npz", x_a=x, x_b=x, y=np.tile([0, 1, 2], 4), split=split)
-        made = study.parse({**BASE, "dataset": {"name": "arrays", "path": str(folder / "own.npz")}})
-        (arm,) = arms.unfold(made)
-        return Run(arm, 0, {}, "search", 0).key, arm.key
-
-    one, moved, other = (arrays(tmp_path / f, shift) for f, shift in (("a", 0), ("b", 0), ("c", 1)))
-    assert one == moved
-    assert one[0] != other[0]
-    assert one[1] != other[1]
-
-
-@pytest.fixture
-def code(tmp_path, monkeypatch):
-    """A copy of models/ that keys are taken from; call it with a file and a change to get the arm's new key."""
-    home = tmp_path / "models"
-    shutil.copytree(registry.HOME, home, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(registry, "HOME", home)
-
-    def changed(file=None, old="", new="", **changes):
-        if file:
-            path = home / file
-            assert old in path.read_text()
-            path.write_text(path.read_text().replace(old, new, 1))
-        registry._own.cache_clear()
-        registry._file_digest.cache_clear()
-        return key(**changes)
-
-    yield changed
-    registry._own.cache_clear()
-    registry._file_digest.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "same"),
-    [
-        ("training/trainer.py", "import math\n", "import math\nimport cmath\n", False),
-        ("methods/ogm.py", "class Ogm(Method):", "class Ogm(Method):\n    extra = 1\n", False),
-        ("data/sources/synthetic.py", "STEPS = 4", "STEPS = 5", False),
-        ("methods/mla.py", "class Mla(Method):", "class Mla(Method):\n    extra = 1\n", True),
-        ("data/sources/digits.py", "def load", "EXTRA = 1\n\n\ndef load", True),
-        ("training/trainer.py", "import math\n", "import math  # a comment\n\n\n", True),
-        ("training/trainer.py", '"""', '"""Said otherwise. ', True),
-        (
-            "methods/ogm.py",
-            'class Ogm(Method):\n    """',
-            'class Ogm(Method):\n    """Said otherwise. ',
-            True,
-        ),
-    ],
-)
-def test_a_runs_key_changes_with_the_code_that_it_uses_and_not_with_words_about_it(
-    code, file, old, new, same
-):
-    before = code(methods=["ogm"])
-    assert before == key(methods=["ogm"])
-    after = code(file, old, new, methods=["ogm"])
-    assert (after == before) == same
-
-
-def test_a_plugins_code_counts(plugin):
-    changes = {"methods": ["my_method"], "plugins": ["my_package.my_method"]}
-    before = key(**changes)
-    plugin.write_text(METHOD.replace("super()", "pass\n        super()"))
-    registry._file_digest.cache_clear()
-    assert key(**changes) != before
-    plugin.write_text(textwrap.dedent(METHOD).replace("A plugin.", "Another docstring."))
-    registry._file_digest.cache_clear()
-    assert key(**changes) == before
-
-
-def test_an_arms_key_is_what_decides_its_proposals():
-    (one,) = unfold()
-    assert unfold(study="other", search={"configurations": 99, "racing": "none"})[0].key == one.key
-    for changes in (
-        {"search": {"sampler": "random"}},
-        {"search": {"seed": 1}},
-        {"space": {"train.lr": {"float": [0.001, 0.5]}}},
-        {"space": {"train.lr": 0.1}},
-        {"train": {"epochs": 3}},
-    ):
-        assert unfold(**changes)[0].key != one.key
-    assert replace(one, axes={"method": "renamed"}).key == one.key
-
-
-@pytest.mark.parametrize("kind", bridge.KINDS)
-def test_defaults_are_of_their_own_type_so_that_writing_them_changes_no_key(kind):
-    for name, entry in bridge.entries(kind).items():
-        for parameter, default in entry.defaults().items():
-            admitted = entry.parameters[parameter].admit(default, f"{name}: {parameter}")
-            assert repr(admitted) == repr(default), f"{kind} {name}: {parameter}"
-
-
-def test_the_projects_own_folder_is_not_named():
-    assert str(Path(registry.HOME).parent) not in repr(unfold()[0].payload({}, "final", 100))
+    assert "'my_package.my_method' defines no subclass of Method" in refusal(plugins=["my_package.my_method"])

@@ -8,14 +8,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sweeper.ledger.file import Ledger
+from sweeper.ledger.history import History
+from sweeper.ledger.records import Announced, ArmPlan, Proposed, RunRecord, Selected, Shared
 from sweeper.ledger.storage import Storage
 from sweeper.reports import report
 from sweeper.study.arms import short_names
+from sweeper.study.schema import Final, Layout, Search, Select
 from sweeper.tracking import view as outline
 from sweeper.tracking import writing as tracking
 from sweeper.tracking.writing import Tracker, fetch_records
@@ -28,25 +32,15 @@ RULE = "best mean of accuracy on validation over 2 tuning seeds"
 
 
 def plan(arms=("joint", "lfm"), study="study"):
-    return {
-        "kind": "study",
-        "study": study,
-        "arms": [{"key": f"arm-{m}", "axes": {**AXES, "method": m}, "code": "c"} for m in arms],
-        "search": {
-            "configurations": 2,
-            "seeds": [0, 1],
-            "sampler": "tpe",
-            "racing": "none",
-            "early_stopping": "none",
-            "ahead": 4,
-            "seed": 0,
-        },
-        "final": {"seeds": [100, 101, 102]},
-        "select": {"metric": "accuracy", "on": "validation"},
-        "conditions": ["clean"],
-        "layout": {"rows": ["method"], "columns": [], "metrics": []},
-        "git": "abc",
-    }
+    return Announced(
+        study=study,
+        arms=tuple(ArmPlan(key=f"arm-{m}", axes={**AXES, "method": m}, code="c") for m in arms),
+        search=Search(configurations=2, seeds=[0, 1], racing="none"),
+        final=Final(seeds=[100, 101, 102]),
+        select=Select(),
+        layout=Layout(),
+        git="abc",
+    )
 
 
 def parameters(k):
@@ -54,61 +48,58 @@ def parameters(k):
 
 
 def proposed(method, k):
-    return {"kind": "proposed", "arm": f"arm-{method}", "configuration": k, "parameters": parameters(k)}
+    return Proposed(arm=f"arm-{method}", configuration=k, parameters=parameters(k))
 
 
 def selected(method, k, keys, study="study"):
-    return {
-        "kind": "selected",
-        "study": study,
-        "arm": f"arm-{method}",
-        "axes": {**AXES, "method": method},
-        "configuration": k,
-        "parameters": parameters(k),
-        "rule": RULE,
-        "runs": keys,
-    }
+    return Selected(
+        study=study,
+        arm=f"arm-{method}",
+        axes={**AXES, "method": method},
+        configuration=k,
+        parameters=parameters(k),
+        rule=RULE,
+        runs=keys,
+    )
 
 
 def run(method, k, stage, seed, status="done", *, key=None, study="study", started=STARTED):
-    record = {
-        "kind": "run",
-        "key": key or f"{method}-{k}-{stage}-{seed}",
-        "study": study,
-        "arm": f"arm-{method}",
-        "axes": {**AXES, "method": method},
-        "configuration": k,
-        "parameters": parameters(k),
-        "stage": stage,
-        "seed": seed,
-        "started": started,
-        "seconds": 2.5,
-        "host": "here",
-        "status": status,
-        "git": "abc+",
-        "versions": "torch-2",
-    }
+    record = RunRecord(
+        key=key or f"{method}-{k}-{stage}-{seed}",
+        study=study,
+        arm=f"arm-{method}",
+        axes={**AXES, "method": method},
+        configuration=k,
+        parameters=parameters(k),
+        stage=stage,
+        seed=seed,
+        started=started,
+        seconds=2.5,
+        host="here",
+        status=status,
+        git="abc+",
+        versions="torch-2",
+    )
     if status in ("failed", "diverged"):
         error = {"class": "RuntimeError", "message": "no convergence"}
-        return record | {"error": error, "trace": "Traceback: line 7"}
+        return replace(record, error=error, trace="Traceback: line 7")
     value = 0.5 + k / 10 + seed / 1000 + len(method) / 77
     scores = {"accuracy": value, "accuracy/left": value / 2, "macro_f1": value / 3, "gap": 0.1}
     metrics = {"validation": scores}
     if stage == "final":
         metrics["test/clean"] = {name: x - 0.05 for name, x in scores.items()}
     curve = [value * e / EPOCHS for e in range(1, EPOCHS + 1)]
-    return record | {"metrics": metrics, "curve": curve, "epochs": EPOCHS, "best_epoch": EPOCHS}
+    return replace(record, metrics=metrics, curve=curve, epochs=EPOCHS, best_epoch=EPOCHS)
 
 
 def written(storage, record):
     """Leave what a worker leaves in a run's folder."""
-    folder = storage.run(record["key"])
+    folder = storage.run(record.key)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({"key": record["key"]}))
-    if "curve" in record:
+    (folder / "run.json").write_text(json.dumps({"key": record.key}))
+    if record.curve:
         curve = [
-            {"epoch": e, "loss/fused": 1 / e, "validation/accuracy": v}
-            for e, v in enumerate(record["curve"], 1)
+            {"epoch": e, "loss/fused": 1 / e, "validation/accuracy": v} for e, v in enumerate(record.curve, 1)
         ]
         (folder / "curve.json").write_text(json.dumps(curve))
         np.savez(folder / "predictions.npz", predicted=np.arange(3))
@@ -128,7 +119,7 @@ def whole_study():
     yield run("lfm", 0, "search", 1, "diverged")
     yield from (run("lfm", 1, "search", seed) for seed in (0, 1))
     for method in ("joint", "lfm"):
-        yield selected(method, 1, {str(s): f"{method}-1-final-{s}" for s in (100, 101, 102)})
+        yield selected(method, 1, {s: f"{method}-1-final-{s}" for s in (100, 101, 102)})
     yield from (run("joint", 1, "final", seed) for seed in (100, 101, 102))
     yield from (run("lfm", 1, "final", seed) for seed in (100, 101))
     yield run("lfm", 1, "final", 102, "failed")
@@ -137,7 +128,7 @@ def whole_study():
 def append(storage, records):
     ledger = Ledger(storage.ledger)
     for record in records:
-        ledger.append(written(storage, record) if record["kind"] == "run" else record)
+        ledger.append(written(storage, record) if isinstance(record, RunRecord) else record)
     return ledger
 
 
@@ -215,7 +206,7 @@ def shown(tmp_path_factory, schema):
     (storage.root / "mlflow.db").write_bytes(schema)
     ledger = append(storage, whole_study())
     storage.study("study").mkdir(parents=True)
-    report.write(report.build("study", ledger.records), storage.study("study"))
+    report.write(report.build(History.of("study", ledger.records)), storage.study("study"))
     tracker = mirror(storage)
     return storage, tracker, View(storage)
 
@@ -260,14 +251,14 @@ def test_a_parent_carries_parameters_axes_and_what_became_of_it(shown):
 @pytest.mark.parametrize("metric", ["accuracy", "accuracy/left", "gap"])
 def test_mean_std_n_are_numpys_with_ddof_1(shown, metric):
     view, name = shown[2], metric.replace("/", ".")
-    records = [r for r in whole_study() if r["kind"] == "run" and r["status"] == "done"]
+    records = [r for r in whole_study() if isinstance(r, RunRecord) and r.done]
     for method in ("joint", "lfm"):
         found = view[f"{method} #1"].data.metrics
         for stage, split, prefix in (("search", "validation", ""), ("final", "test/clean", "test.")):
             values = [
-                r["metrics"][split][metric]
+                r.metrics[split][metric]
                 for r in records
-                if (r["arm"], r["configuration"], r["stage"]) == (f"arm-{method}", 1, stage)
+                if (r.arm, r.configuration, r.stage) == (f"arm-{method}", 1, stage)
             ]
             assert found[f"{prefix}{name}.mean"] == pytest.approx(np.mean(values), rel=1e-12)
             assert found[f"{prefix}{name}.std"] == pytest.approx(np.std(values, ddof=1), rel=1e-12)
@@ -294,12 +285,12 @@ def test_a_child_carries_times_provenance_results_and_curves(shown):
     child = view["joint #1, final seed 100"]
     assert (child.info.start_time, child.info.end_time) == (STARTED * 1000, (STARTED + 2.5) * 1000)
     for name in ("key", "stage", "seed", "status", "git", "versions", "arm"):
-        assert child.data.tags[f"sweeper.{name}"] == str(record[name])
+        assert child.data.tags[f"sweeper.{name}"] == str(getattr(record, name))
     assert child.data.params == view["joint #1"].data.params
-    assert child.data.metrics["accuracy"] == record["metrics"]["validation"]["accuracy"]
-    assert child.data.metrics["test.accuracy.left"] == record["metrics"]["test/clean"]["accuracy/left"]
+    assert child.data.metrics["accuracy"] == record.validation["accuracy"]
+    assert child.data.metrics["test.accuracy.left"] == record.metrics["test/clean"]["accuracy/left"]
     history = view.client.get_metric_history(child.info.run_id, "validation/accuracy")
-    assert [(m.step, m.value) for m in history] == list(enumerate(record["curve"], 1))
+    assert [(m.step, m.value) for m in history] == list(enumerate(record.curve, 1))
     assert [m.timestamp for m in history] == [
         int(STARTED * 1000 + 2500 * e / EPOCHS) for e in range(1, EPOCHS + 1)
     ]
@@ -338,8 +329,8 @@ def test_the_same_table_can_be_built_from_the_server_alone(shown):
     storage = shown[0]
     records = fetch_records(uri_of(storage), "study")
     assert records == list(whole_study())
-    own = report.build("study", Ledger(storage.ledger).records).text()
-    assert report.build("study", records).text() == own
+    own = report.build(History.of("study", Ledger(storage.ledger).records)).text()
+    assert report.build(History.of("study", records)).text() == own
 
 
 def test_only_records_that_concern_the_study_are_kept(storage):
@@ -352,19 +343,12 @@ def test_only_records_that_concern_the_study_are_kept(storage):
 
 def test_a_run_of_another_study_counts_for_the_configuration_that_shares_it(storage):
     elsewhere = run("mla", 0, "final", 1, key="common", study="other")
-    shared = {
-        "kind": "shared",
-        "arm": "arm-joint",
-        "configuration": 0,
-        "stage": "search",
-        "seed": 1,
-        "key": "common",
-    }
+    shared = Shared(arm="arm-joint", configuration=0, stage="search", seed=1, key="common")
     own = [plan(["joint"]), proposed("joint", 0), run("joint", 0, "search", 0), shared]
     append(storage, [elsewhere, *own])
     mirror(storage)
     seen = View(storage)
-    values = [r["metrics"]["validation"]["accuracy"] for r in (elsewhere, own[2])]
+    values = [r.validation["accuracy"] for r in (elsewhere, own[2])]
     assert seen["joint #0"].data.metrics["accuracy.mean"] == pytest.approx(np.mean(values))
     assert seen["joint #0"].data.metrics["accuracy.n"] == 2
     assert not any(
@@ -474,7 +458,7 @@ def test_it_follows_a_study_that_goes_on(storage):
     wait_for(lambda: View(storage)["joint #0"].data.metrics["accuracy.n"] == 2)
     tracker.close()
     assert View(storage).statuses()["joint #0"] == "KILLED"  # interrupted: nothing was selected
-    append(storage, [selected("joint", 0, {"100": "joint-0-final-100"}), run("joint", 0, "final", 100)])
+    append(storage, [selected("joint", 0, {100: "joint-0-final-100"}), run("joint", 0, "final", 100)])
     mirror(storage)
     assert View(storage).statuses()["joint #0"] == "FINISHED"
     assert View(storage)["joint #0"].data.metrics["test.accuracy.n"] == 1
@@ -494,11 +478,11 @@ def test_a_run_carried_out_again_takes_the_place_of_the_failed_one(storage):
 
 def test_a_run_of_another_study_is_shown_where_it_counts(storage):
     reused = run("other", 5, "final", 100, key="shared", study="earlier")
-    append(storage, [plan(["joint"]), reused, selected("joint", 0, {"100": "shared"})])
+    append(storage, [plan(["joint"]), reused, selected("joint", 0, {100: "shared"})])
     mirror(storage)
     view = View(storage)
     assert view.children("joint #0") == {"joint #0, final seed 100"}
-    assert view["joint #0"].data.metrics["test.accuracy.mean"] == reused["metrics"]["test/clean"]["accuracy"]
+    assert view["joint #0"].data.metrics["test.accuracy.mean"] == reused.metrics["test/clean"]["accuracy"]
     assert reused in fetch_records(uri_of(storage), "study")
 
 

@@ -1,0 +1,244 @@
+"""One run: from its value, the payload, to its result and files; whatever goes wrong is part of the result."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeper.models import memory
+from sweeper.models.data.cache import Datasets
+from sweeper.models.errors import Diverged, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sweeper.models.data.dataset import Dataset
+    from sweeper.models.method import Method
+    from sweeper.models.values import DataSpec
+
+SAVE_EVERY_SECONDS = 30.0
+OF_DATA = ("name", "fingerprint", "label")  # what a payload says of its dataset beside the options
+_datasets = Datasets()
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run to carry out: its payload, and where and how.
+
+    `folder` gets result.json (last, atomically), curve.json, predictions.npz (one for each corruption too) and, by
+    the policy `checkpoints` (none | best | all), best.pt and checkpoint.pt. `training` is a checkpoint that outlives
+    the run, for those that differ only in what is fitted after training. `limits` {epoch: worst admissible value}
+    may end the run early. `threads` is how many torch uses, since they can change a sum's last digit.
+    """
+
+    payload: Mapping[str, Any]
+    folder: Path
+    data_root: Path | None = None
+    cache: Path | None = None
+    limits: Mapping[str, float] | None = None
+    plugins: tuple[str, ...] = ()
+    checkpoints: str = "best"
+    training: Path | None = None
+    threads: int | None = None
+
+
+def execute(
+    order: Order, device: str = "cpu", on_epoch: Callable[[dict[str, float]], None] | None = None
+) -> dict[str, Any]:
+    """Carry out one run and return its result; whatever it raises becomes part of the result.
+
+    A checkpoint found in its folder is resumed, a finished run with its best.pt is only evaluated under the conditions
+    it lacks. With several ranks every rank calls this and rank 0 writes.
+    """
+    warm()  # before the clock starts: what a process imports once is no run's time
+    import torch
+
+    from sweeper.models import parallel
+
+    if order.threads:
+        torch.set_num_threads(order.threads)
+    started = time.time()
+    result: dict[str, Any] = {"started": started, "host": os.uname().nodename}
+    try:
+        result |= _carried_out(order, device, on_epoch)
+    except Diverged as error:
+        result |= {"status": "diverged", "error": {"class": "diverged", "message": str(error)}}
+    except Exception as error:  # the boundary: any failure of a run is a record, and the worker stays warm
+        result |= {"status": "failed", "error": {"class": _error_class(error), "message": _one_line(error)}}
+        result["trace"] = traceback.format_exc(limit=-12)
+    if device != "cpu":
+        torch.cuda.empty_cache()  # others may share the GPU while this process waits for its next run
+    memory.trim()
+    result["seconds"] = result.get("seconds", 0.0) + time.time() - started
+    result["bytes"] = sum(path.stat().st_size for path in order.folder.glob("*") if path.is_file())
+    result["memory_mb"] = memory.peak_mb()
+    if parallel.rank() == 0:
+        write_json(order.folder / "result.json", result)
+    return result
+
+
+def check_builds(spec: DataSpec, payload: Mapping[str, Any], plugins: tuple[str, ...]) -> None:
+    """Build a run's net and method once; raise UserError if its parts do not fit together or cannot be loaded."""
+    from sweeper.models.training.build import build_method
+
+    name = payload["method"]["name"]
+    try:
+        parts = (payload["encoders"], payload["fusion"], payload["method"])
+        method = build_method(spec, *parts, payload["seed"], plugins)
+    except UserError:
+        raise
+    except Exception as error:  # of a plugin, say
+        raise UserError(
+            f"method {name!r} cannot be built ({type(error).__name__}: {_one_line(error)})"
+        ) from error
+    for condition in payload["conditions"]:
+        if method.conditions is not None and condition not in method.conditions:
+            raise UserError(
+                f"method {name!r} cannot be tested under {condition!r}; admissible: {', '.join(method.conditions)}"
+            )
+
+
+@cache
+def warm() -> None:
+    """Import what every run needs and leave it out of all later searches for garbage."""
+    with memory.uncollected():
+        import_module("sweeper.models.training.trainer")
+        gc.freeze()
+
+
+def uncovered(result: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:
+    """Return the conditions that a run should be tested under and a finished result of it does not hold."""
+    if result["status"] != "done":
+        return []
+    return [c for c in payload["conditions"] if f"test/{c}" not in result["metrics"]]
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON through a temporary file and a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, default=str))
+    temporary.replace(path)
+
+
+def options_of(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a payload's dataset."""
+    return {name: value for name, value in named.items() if name not in OF_DATA}
+
+
+def _carried_out(
+    order: Order, device: str, on_epoch: Callable[[dict[str, float]], None] | None
+) -> dict[str, Any]:
+    import numpy as np
+
+    from sweeper.models import parallel
+    from sweeper.models.training import checkpoint
+    from sweeper.models.training.build import build_method
+    from sweeper.models.training.conditions import under
+
+    payload, folder = order.payload, order.folder
+    named = payload["dataset"]
+    dataset = _datasets.get(named["name"], options_of(named), order.data_root, order.cache)
+    parts = (payload["encoders"], payload["fusion"], payload["method"])
+    method = build_method(dataset.spec, *parts, payload["seed"], order.plugins).to(device)
+    predictions: dict[str, dict[str, np.ndarray]] = {}
+    earlier = _finished(folder)
+    if earlier and (best := checkpoint.load(folder / "best.pt", device)):
+        method.load_state_dict(best)
+        result = earlier
+    else:
+        result, predictions["predictions"] = _trained(order, method, dataset, device, on_epoch)
+        # what other studies tested it under stays: the same run gives the same weights
+        result["metrics"] = {**(earlier["metrics"] if earlier else {}), **result["metrics"]}
+    for condition in uncovered(result, payload):
+        name = "predictions" if condition == "clean" else f"predictions-{condition}"
+        rows = dataset.rows["test"]
+        result["metrics"][f"test/{condition}"], predictions[name] = under(
+            method, dataset, rows, condition, device
+        )
+    if parallel.rank() == 0:
+        for name, kept in predictions.items():
+            np.savez_compressed(folder / f"{name}.npz", **kept)
+    return result
+
+
+def _trained(
+    order: Order,
+    method: Method,
+    dataset: Dataset,
+    device: str,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Train the method and return the result and its predictions on validation."""
+    from sweeper.models import parallel
+    from sweeper.models.training import checkpoint
+    from sweeper.models.training.build import augmenter
+    from sweeper.models.training.conditions import columns
+    from sweeper.models.training.evaluation import all_scores, evaluate
+    from sweeper.models.training.settings import settings_of
+    from sweeper.models.training.splits import splits_of
+    from sweeper.models.training.trainer import train
+
+    payload, folder = order.payload, order.folder
+    seed, metric = payload["seed"], payload["metric"]
+    splits = splits_of(dataset, method, seed, device)
+    resume = order.training or folder / "checkpoint.pt"
+    outcome = train(
+        method,
+        splits,
+        settings_of(payload["train"]),
+        seed,
+        metric=metric,
+        augmenter=augmenter(payload.get("augment", {}), dataset.spec, seed),
+        limits={int(epoch): value for epoch, value in (order.limits or {}).items()},
+        resume=resume,
+        save_every=SAVE_EVERY_SECONDS,
+        on_epoch=on_epoch,
+    )
+    found = evaluate(method, splits.validation)
+    result = {
+        "status": "pruned" if outcome.stopped else "done",
+        "metrics": {"validation": all_scores(method.task, found)},
+        "curve": [epoch[f"validation/{metric}"] for epoch in outcome.curve],
+        "epochs": len(outcome.curve),
+        "best_epoch": outcome.best_epoch,
+        "kept": outcome.kept,
+    }
+    if parallel.rank() == 0:
+        write_json(folder / "curve.json", outcome.curve)
+        if order.checkpoints in ("best", "all"):
+            checkpoint.save(folder / "best.pt", method.state_dict())
+        if order.checkpoints != "all" and not order.training:
+            resume.unlink(missing_ok=True)
+    return result, columns(found)
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """Return what a finished run found, without when and where."""
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if result["status"] != "done":
+        return None
+    names = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds")
+    return {name: result[name] for name in names}
+
+
+def _error_class(error: Exception) -> str:
+    text = str(error).lower()
+    short = "out of memory" in text or "can't allocate memory" in text
+    return "OOM" if short or isinstance(error, MemoryError) else type(error).__name__
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]

@@ -1,0 +1,116 @@
+"""One study as the ledger tells it: a frozen view that report, figures, plan, status and MLflow share."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from sweeper.ledger.file import enter, runs_of
+from sweeper.ledger.records import Announced, Record, RunRecord, Selected, Shared
+from sweeper.models.errors import choose
+from sweeper.study.arms import short_names
+
+
+def announcements(records: Iterable[Record]) -> dict[str, Announced]:
+    """Return {study: what it plans}, the latest of each."""
+    return {record.study: record for record in records if isinstance(record, Announced)}
+
+
+@dataclass(frozen=True)
+class History:
+    """A study's latest plan, and the records of the ledger in their order."""
+
+    plan: Announced
+    records: Sequence[Record]
+
+    @classmethod
+    def of(cls, study: str, records: Sequence[Record]) -> Self:
+        """Return the history of a study; raise UserError if the records hold no such study."""
+        plans = announcements(records)
+        return cls(plans[choose("study", study, plans, "the ledger")], records)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """A short name for each arm, by its key."""
+        keys = [arm.key for arm in self.plan.arms]
+        return dict(zip(keys, short_names([arm.axes for arm in self.plan.arms]), strict=True))
+
+    @cached_property
+    def runs(self) -> dict[str, RunRecord]:
+        """Every run by its key: the latest, but what was done stays done."""
+        return runs_of(self.records)
+
+    @cached_property
+    def latest(self) -> dict[str, RunRecord]:
+        """Every run by its key: the latest, whatever came of it."""
+        return {r.key: r for r in self.records if isinstance(r, RunRecord)}
+
+    @cached_property
+    def announced(self) -> set[str]:
+        """The keys of all arms that the study has ever planned."""
+        plans = [r for r in self.records if isinstance(r, Announced) and r.study == self.plan.study]
+        return {arm.key for plan in plans for arm in plan.arms}
+
+    @cached_property
+    def selections(self) -> list[Selected]:
+        """What the study has ever selected, in order."""
+        return [r for r in self.records if isinstance(r, Selected) and r.study == self.plan.study]
+
+    @cached_property
+    def selected(self) -> dict[str, Selected]:
+        """What is selected of each arm that is planned now."""
+        return {r.arm: r for r in self.selections if r.arm in self.names}
+
+    @cached_property
+    def searched(self) -> dict[str, list[RunRecord]]:
+        """The search runs that each arm used, whoever carried them out, in order."""
+        found: dict[str, list[RunRecord]] = {arm.key: [] for arm in self.plan.arms}
+        seeds, runs = set(self.plan.search.seeds), dict[str, RunRecord]()
+        for record in self.records:
+            if isinstance(record, RunRecord):
+                enter(runs, record)
+            counts = isinstance(record, RunRecord | Shared) and record.stage == "search"
+            if counts and record.arm in found and record.seed in seeds:
+                run = record if isinstance(record, RunRecord) else runs.get(record.key)
+                found[record.arm] += [run] if run else []  # the line of a run may be one that cannot be read
+        return found
+
+    def final(self, arm: str) -> dict[int, RunRecord]:
+        """Return the finished runs of an arm's selected configuration by report seed."""
+        chosen = self.selected[arm].runs if arm in self.selected else {}
+        return {
+            seed: self.runs[key] for seed, key in chosen.items() if key in self.runs and self.runs[key].done
+        }
+
+    def looks(self, axes: Mapping[str, str]) -> int:
+        """Return how many configurations have ever been shown the test data under these axes, whatever the space."""
+        shown = {
+            json.dumps(record.parameters, sort_keys=True)
+            for record in self.selections
+            if record.axes == axes and any(self.runs[k].done for k in record.runs.values() if k in self.runs)
+        }
+        return len(shown)
+
+    def errors(self, arm: str) -> str:
+        """Return what went wrong in an arm of which nothing is selected, empty if nothing did."""
+        found = [r.failure for r in self.runs.values() if r.arm == arm and r.error]
+        if not found:
+            return ""
+        worst = Counter(found).most_common(1)[0][0]
+        return f"nothing selected; {len(found)} runs failed, most often with {worst}"
+
+    def concerning(self) -> list[Record]:
+        """Return the records that the study's table is built from, in their order."""
+        noted = [r for r in self.records if isinstance(r, Shared | Selected) and r.arm in self.names]
+        keys = {key for r in noted for key in (r.runs.values() if isinstance(r, Selected) else (r.key,))}
+
+        def concerns(record: Record) -> bool:
+            if isinstance(record, Announced | Selected):
+                return record.study == self.plan.study
+            return record.arm in self.names or getattr(record, "key", None) in keys
+
+        return [r for r in self.records if concerns(r)]

@@ -1,0 +1,259 @@
+"""One arm's way from proposals to reported runs; every step is a function of the records."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from sweeper.bridge import direction
+from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
+from sweeper.planning.proposals import SAMPLERS
+from sweeper.planning.racing import RULES, STOPPINGS, ended_at
+from sweeper.study.arms import Arm
+from sweeper.study.runs import Run
+from sweeper.study.schema import Study
+
+SAME_ERROR_STOPS = 3
+
+
+class Runs(Protocol):
+    """What all arms of a study share: the records so far, and the runs under way."""
+
+    records: Mapping[str, RunRecord]
+    taken: dict[str, Run]
+
+    def ready(self, run: Run) -> bool:
+        """Whether a run need not wait for another that does the same training now."""
+
+
+class Race:
+    """An arm from its first proposal to its last report seed."""
+
+    def __init__(
+        self,
+        study: Study,
+        arm: Arm,
+        runs: Runs,
+        proposed: Mapping[int, Mapping[str, Any]],
+        note: Callable[[Record], None],
+    ) -> None:
+        self.study, self.arm, self.shared, self.proposed, self.note = study, arm, runs, proposed, note
+        search, self.metric = study.search, study.select.metric
+        self.sign = 1.0 if direction(self.metric) == "max" else -1.0
+        self.size = arm.size(search)
+        space = (arm.space, arm.fixed, arm.defaults())
+        self.proposals = SAMPLERS[search.sampler](*space, direction=direction(self.metric), seed=search.seed)
+        self.rule, self.stopping = RULES[search.racing], STOPPINGS[search.early_stopping]
+        self.rungs = self.rule.rungs(len(search.seeds))
+        self.stage, self.rung, self.told = "propose", 0, 0
+        self.configurations: list[dict[str, Any]] = []
+        self.alive: list[int] = []
+        self.queue: deque[Run] = deque()
+        self.open: list[Run] = []
+        self.runs: dict[tuple[int, str, int], Run] = {}
+        self.stopped = ""
+
+    def take(self) -> Run | None:
+        """Return the arm's next run that has no record yet, advancing over all that do."""
+        while self.stage != "over":
+            if not self.stopped and (error := self._same_error()):
+                self.stopped = f"the same error {SAME_ERROR_STOPS} times: {error}"
+                self.queue.clear()
+            if self.queue:
+                place = next((i for i, run in enumerate(self.queue) if self.shared.ready(run)), None)
+                if place is None:
+                    return None
+                run = self.queue[place]
+                del self.queue[place]
+                if self._begin(run):
+                    return run
+            elif not self._advance():
+                return None
+        return None
+
+    def settle(self, key: str) -> None:
+        """A run has a record now: what waited for it goes on, or is queued again if the record does not suit it."""
+        waited = [run for run in self.open if run.key == key]
+        self.open = [run for run in self.open if run.key != key]
+        for run in waited:
+            if self.record(run) is None:
+                self.queue.appendleft(run)
+            else:
+                self._share(run)
+
+    def record(self, run: Run) -> RunRecord | None:
+        """Return the run's record as its own limits show it, None if there is none that goes far enough.
+
+        Other arms, configurations and studies share runs, and may have ended them earlier or not at all, or
+        tested them under other conditions.
+        """
+        record = self.shared.records.get(run.key)
+        if record is None or (record.done and not run.covered(record.metrics)):
+            return None
+        limits = {int(epoch): self.sign * limit for epoch, limit in run.limits.items()}
+        epoch = ended_at([self.sign * value for value in record.curve], limits)
+        if epoch is not None:
+            return replace(record, status="pruned", epochs=epoch, curve=record.curve[:epoch])
+        return None if record.status == "pruned" else record
+
+    def planned(self) -> int:
+        """Return how many runs the arm takes, an upper bound while racing."""
+        if self.stage == "over":
+            return len(self.runs)
+        study = self.study
+        return self.rule.runs_planned(self.size, len(study.search.seeds), len(study.final.seeds))
+
+    def scores(self, configuration: int) -> dict[int, float]:
+        """Return {tuning seed: value of the selection metric on validation, larger is better} of the finished runs."""
+        places = {seed: self.runs.get((configuration, "search", seed)) for seed in self.study.search.seeds}
+        found = {seed: self._value(self.record(run)) for seed, run in places.items() if run}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    def best(self) -> tuple[int, float] | None:
+        """Return (configuration, value) of the best mean so far, for the progress line."""
+        scores = {k: s for k in range(len(self.configurations)) if (s := self.scores(k))}
+        if not scores:
+            return None
+        k = max(scores, key=lambda k: (len(scores[k]), _mean(scores[k]), -k))
+        return k, self.sign * _mean(scores[k])
+
+    def _begin(self, run: Run) -> bool:
+        """Enter a run; return whether it is to be carried out now."""
+        self.runs[run.configuration, run.stage, run.seed] = run
+        if self.record(run) is not None:
+            self._share(run)
+            return False
+        self.open.append(run)
+        if run.key in self.shared.taken:  # another arm or configuration runs it already
+            return False
+        self.shared.taken[run.key] = run
+        return True
+
+    def _value(self, record: RunRecord | None) -> float | None:
+        if record is None or not record.done:
+            return None
+        value = self.sign * record.validation[self.metric]
+        return value if math.isfinite(value) else None
+
+    def _advance(self) -> bool:
+        """Queue what follows from the records; False if that waits for a run."""
+        if self.stage == "propose" and not self.stopped and len(self.configurations) < self.size:
+            return self._propose()
+        if self.open:
+            return False
+        if self.stage == "final" or self.stopped:
+            self.stage = "over"
+        elif self.stage == "propose":
+            self.stage, self.alive = "race", list(range(self.size))
+        else:
+            self._race()
+        return True
+
+    def _propose(self) -> bool:
+        search, k = self.study.search, len(self.configurations)
+        seeds = search.seeds[: self.rungs[0]]
+        while self.told <= k - search.ahead:
+            records = [self.record(self.runs[self.told, "search", seed]) for seed in seeds]
+            if None in records:
+                return False
+            self._tell(self.told, records)
+            self.told += 1
+        if k in self.proposed:
+            values = dict(self.proposed[k])
+            self.proposals.recall(k, values)
+        else:
+            values = self.proposals.ask(k)
+            self.note(Proposed(arm=self.arm.key, configuration=k, parameters=values))
+        self.configurations.append(values)
+        if self.size == 1:
+            self._freeze(0, "the only configuration")
+        else:
+            self.queue.extend(self._run(k, "search", seed) for seed in seeds)
+        return True
+
+    def _tell(self, k: int, records: list[RunRecord]) -> None:
+        """Tell the sampler the first rung of configuration k: its mean, or that it was pruned or failed."""
+        values = [self._value(record) for record in records]
+        pruned = next((record for record in records if record.status == "pruned"), None)
+        if None not in values:
+            self.proposals.tell(k, self.sign * sum(values) / len(values), "complete")
+        elif pruned and all(record.status in ("done", "pruned") for record in records):
+            self.proposals.tell(k, pruned.curve[-1], "pruned", pruned.epochs)
+        else:
+            self.proposals.tell(k, None, "fail")
+
+    def _race(self) -> None:
+        """Freeze the best configuration of the last rung, or give the survivors of this one more seeds."""
+        search = self.study.search
+        n = self.rungs[self.rung]
+        scores = {k: s for k in self.alive if len(s := self.scores(k)) == n}
+        if not scores:
+            self.stopped = "no configuration finished its tuning seeds"
+        elif self.rung + 1 == len(self.rungs):
+            best = max(scores, key=lambda k: (_mean(scores[k]), -k))
+            seeds = f"{n} tuning seed{'s' * (n > 1)}"
+            self._freeze(best, f"best mean of {self.metric} on validation over {seeds}")
+        else:
+            self.alive = self.rule.survivors(scores)
+            self.rung += 1
+            more = search.seeds[n : self.rungs[self.rung]]
+            self.queue.extend(self._run(k, "search", seed) for seed in more for k in self.alive)
+
+    def _freeze(self, k: int, rule: str) -> None:
+        self.stage = "final"
+        runs = [self._run(k, "final", seed) for seed in self.study.final.seeds]
+        self.queue.extend(runs)
+        self.note(
+            Selected(
+                study=self.study.study,
+                arm=self.arm.key,
+                axes=self.arm.axes,
+                configuration=k,
+                parameters=self.configurations[k],
+                rule=rule,
+                runs={run.seed: run.key for run in runs},
+            )
+        )
+
+    def _run(self, k: int, stage: str, seed: int) -> Run:
+        return Run(self.arm, k, self.configurations[k], stage, seed, self._limits(k, stage, seed))
+
+    def _share(self, run: Run) -> None:
+        """Note a search run that was carried out as another's, so that it counts here as well."""
+        record = self.shared.records[run.key]
+        place = (self.arm.key, run.configuration, run.stage)
+        if run.stage == "search" and (record.arm, record.configuration, record.stage) != place:
+            arm, configuration, stage = place
+            self.note(Shared(arm=arm, configuration=configuration, stage=stage, seed=run.seed, key=run.key))
+
+    def _limits(self, k: int, stage: str, seed: int) -> dict[str, float]:
+        """Return where a run of the first rung may end early: told curves of the same seed are the yardstick."""
+        if self.study.search.early_stopping == "none" or stage == "final" or self.rung > 0:
+            return {}
+        records = [self.record(self.runs[i, stage, seed]) for i in range(self.told)]
+        curves = [[self.sign * value for value in record.curve] for record in records if record]
+        epochs = self.arm.payload(self.configurations[k], stage, seed)["train"]["epochs"]
+        return {str(e): self.sign * value for e, value in self.stopping.limits(curves, epochs).items()}
+
+    def _same_error(self) -> str:
+        """Return the error that this many of the arm's first runs ended with, before any that did not fail.
+
+        It is looked for in the order in which runs are planned, so the answer does not depend on timing.
+        """
+        errors: Counter[str] = Counter()
+        for run in self.runs.values():
+            record = self.record(run)
+            if record is None or record.status in ("done", "pruned"):
+                break
+            if record.status != "diverged":  # that says something of the configuration, not of the arm
+                errors[record.failure] += 1
+                if errors[record.failure] == SAME_ERROR_STOPS:
+                    return record.failure
+        return ""
+
+
+def _mean(scores: Mapping[int, float]) -> float:
+    return sum(scores.values()) / len(scores)

@@ -1,0 +1,65 @@
+"""What a table is made of: results of arms, and cells, each one metric of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sweeper.reports.statistics import mean_std
+
+NOTHING = "—"
+ALPHA = 0.05
+LEAST_SEEDS = 5  # of fewer, a test that finds no difference says nothing
+
+
+@dataclass(frozen=True)
+class Result:
+    """One arm under one condition, told apart by `axes` {axis: label}; its `note` goes to the caption.
+
+    Of the report seeds `planned`, `values` {seed: {metric: value}} are finished and `failed` {seed: reason}.
+    """
+
+    axes: dict[str, str]
+    planned: tuple[int, ...]
+    values: dict[int, dict[str, float]]
+    failed: dict[int, str]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one result: `shown` says whether it may show a mean, `text` what it says without marks.
+
+    `rank` is 1 (best), 2 (second) or 0 (others); `tied` means not significantly different from the best.
+    """
+
+    metric: str
+    axes: dict[str, str]
+    planned: tuple[int, ...] = ()
+    values: dict[int, float] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    note: str = ""
+    shown: bool = False
+    text: str = NOTHING
+    rank: int = 0
+    tied: bool = False
+
+    @property
+    def status(self) -> str:
+        """One of complete, failed, incomplete, missing; only complete cells are ranked."""
+        if self.planned and len(self.values) == len(self.planned):
+            return "complete"
+        return "failed" if self.failed else "incomplete" if self.values else "missing"
+
+    @cached_property
+    def summary(self) -> tuple[float, float | None, int]:
+        """Mean, std (ddof 1, None for one seed) and n of the finished seeds, in the metric's own unit."""
+        return mean_std(self.values.values())
+
+
+def varying(found: Sequence[Result | Cell]) -> dict[str, list[str]]:
+    """Return the sorted labels of every axis that is not the same over all."""
+    axes = dict.fromkeys(axis for one in found for axis in one.axes)
+    labels = {axis: sorted({one.axes.get(axis, "") for one in found}) for axis in axes}
+    return {axis: names for axis, names in labels.items() if len(names) > 1}

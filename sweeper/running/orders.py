@@ -1,0 +1,43 @@
+"""Orders: all that a worker needs to carry out a run, and all that is needed to repeat it, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeper import bridge
+from sweeper.ledger.storage import Storage
+from sweeper.study.runs import Run
+from sweeper.study.schema import Study
+
+PATHS = ("folder", "data_root", "cache", "training")
+
+
+def as_order(study: Study, run: Run, storage: Storage, data_root: Path | None) -> dict[str, Any]:
+    """Return a run's order."""
+    paths = {
+        "folder": storage.run(run.key),
+        "data_root": data_root,
+        "cache": storage.cache,
+        "training": storage.training(run.training) if run.training else None,
+    }
+    return {
+        "payload": run.payload,
+        "key": run.key,
+        "arm": run.arm.key,
+        **{name: str(path) if path else None for name, path in paths.items()},
+        "limits": run.limits,
+        "plugins": list(study.plugins),
+        "checkpoints": study.checkpoints,
+        **study.resources.model_dump(),
+    }
+
+
+def execute_here(order: Mapping[str, Any], device: str | None = None) -> dict[str, Any]:
+    """Carry out an order in this process, on a GPU if it asks for one, and return the result."""
+    paths = {name: Path(order[name]) if order[name] else None for name in PATHS}
+    given = {name: order[name] for name in ("payload", "limits", "checkpoints")}
+    threads = max(1, int(order["cpus"]))
+    made = bridge.Order(**given, **paths, plugins=tuple(order["plugins"]), threads=threads)
+    return bridge.execute(made, device or ("cuda" if order["gpus"] else "cpu"))

@@ -1,0 +1,183 @@
+"""A study carried out: checks, then planner, workers, ledger and MLflow side by side, then the table."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+
+from sweeper import ROOT, bridge
+from sweeper.ledger.file import Ledger
+from sweeper.ledger.records import Announced
+from sweeper.models.errors import UserError
+from sweeper.models.memory import uncollected
+from sweeper.service.session import Session, Workspace
+from sweeper.study.arms import Arm
+from sweeper.study.runs import Run
+from sweeper.study.schema import Study
+from sweeper.study.unfold import Unfit, unfold
+
+
+def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool:
+    """Carry out a study to its end and write its tables; return whether every cell is complete.
+
+    Whatever the user can have got wrong is checked before anything is written; with `skip_unfit` arms that cannot be
+    built are left out. Interrupted, it writes and prints the tables so far and raises KeyboardInterrupt.
+    """
+    unfit: list[Unfit] | None = [] if skip_unfit else None
+    arms = unfold(study, workspace.data_root, workspace.storage.cache, unfit)
+    ledger = Ledger(workspace.storage.ledger)
+    fresh = not ledger.path.exists()
+    try:
+        if not fresh:
+            ledger.lock()
+        session = Session(study, workspace, reusing(study, arms, ledger), unfit or [], ledger)
+        first = session.take()
+        new = unchecked(arms, ledger)
+        refused = make_ready(study, arms, new, workspace, unfit, workers=first is not None)
+        if fresh:  # not before: a study that cannot run leaves nothing behind
+            ledger.lock()
+        if refused or (fresh and ledger.records):  # or another process was here in the meantime
+            arms = [arm for arm in arms if arm.key not in refused]
+            session = Session(study, workspace, reusing(study, arms, ledger), unfit or [], ledger)
+            first = session.take()
+        ledger.warn()
+        text, complete = _carried_out(session, study, first)
+    finally:
+        ledger.unlock()
+    print(text)
+    if session.interrupted:
+        raise KeyboardInterrupt
+    return complete
+
+
+def _carried_out(session: Session, study: Study, first: Run | None) -> tuple[str, bool]:
+    """Carry out what is left to do; return what is to be printed and whether every cell is complete."""
+    session.open()
+    try:
+        with remembering_interrupts(session):
+            if first is not None:
+                from sweeper.running import tune
+
+                tune.carry_out(first, session, study.resources)
+    except KeyboardInterrupt:
+        session.interrupted = True
+    finally:
+        if first is not None:
+            from sweeper.running import cluster
+
+            cluster.stop()
+        said = session.close(hurry=session.interrupted)
+    return said
+
+
+@contextmanager
+def remembering_interrupts(session: Session) -> Iterator[None]:
+    """Note a Ctrl-C in the session before it is raised: where a library swallows it, the session's loop ends by it."""
+
+    def interrupt(*_: object) -> None:
+        session.interrupted = True
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.default_int_handler:  # ignored, in another thread's hands, or a caller's own
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def reusing(study: Study, arms: Sequence[Arm], ledger: Ledger) -> list[Arm]:
+    """Return the arms; where the study reuses what any code did, finished runs stand in for those of this code.
+
+    A run that lacks a test condition does not: what other code trained is not evaluated by this.
+    """
+    if study.reuse == "code":
+        return list(arms)
+    wanted = {f"test/{condition}" for condition in study.conditions}
+    done = {
+        record.work: key
+        for key, record in ledger.runs.items()
+        if record.done and record.work and (record.stage != "final" or wanted <= record.metrics.keys())
+    }
+
+    def stand_in(work: str, key: str) -> str:
+        own = ledger.runs.get(key)
+        return key if own and own.done else done.get(work, key)
+
+    return [replace(arm, stand_in=stand_in) for arm in arms]
+
+
+def unchecked(arms: Sequence[Arm], ledger: Ledger) -> list[Arm]:
+    """Return the arms that no study has announced as they are now, tested under these conditions."""
+    known = {(arm.key, arm.code, plan.conditions) for plan in ledger.of(Announced) for arm in plan.arms}
+    return [arm for arm in arms if (arm.key, arm.code, arm.conditions) not in known]
+
+
+def make_ready(
+    study: Study,
+    arms: Sequence[Arm],
+    new: Sequence[Arm],
+    workspace: Workspace,
+    unfit: list[Unfit] | None,
+    *,
+    workers: bool,
+) -> set[str]:
+    """Check data and new arms while Ray starts, if workers have work; return the keys of the arms left out as unfit.
+
+    Raises UserError for what cannot be used.
+    """
+    with uncollected(), ThreadPoolExecutor(1) as beside:
+        checks = beside.submit(check, study, arms, new, workspace, unfit)
+        if not workers:
+            return checks.result()
+        tools = beside.submit(import_module, "sweeper.running.tune")
+        from sweeper.running import cluster
+
+        try:
+            cluster.start(ROOT)
+            cluster.slots(study.resources)
+            refused = checks.result()
+            tools.result()
+        except BaseException:
+            cluster.stop()
+            raise
+        return refused
+
+
+def check(
+    study: Study, arms: Sequence[Arm], new: Sequence[Arm], workspace: Workspace, unfit: list[Unfit] | None
+) -> set[str]:
+    """Load every dataset and build every new arm once, so that what is unfit ends the command before it writes.
+
+    With a list `unfit`, arms that cannot be built are noted there, and their keys returned.
+    """
+    refused: set[str] = set()
+    for named in {repr(arm.dataset): arm.dataset for arm in arms}.values():
+        found = bridge.load_dataset(
+            named["name"],
+            bridge.options_of(named),
+            root=workspace.data_root,
+            cache=workspace.storage.cache,
+        )
+        for condition in study.conditions:
+            bridge.check_condition(bridge.parse_condition(condition), found.spec)
+        for arm in new:
+            if arm.dataset != named:
+                continue
+            try:
+                bridge.check_builds(found.spec, arm.payload(arm.defaults(), "final", 0), tuple(study.plugins))
+            except UserError as error:
+                if unfit is None:
+                    raise UserError(f"arm {arm.name}: {error}") from None
+                unfit.append(Unfit(arm.axes, str(error)))
+                refused.add(arm.key)
+    if arms and len(refused) == len(arms):
+        raise UserError(f"no arm can be run; {'/'.join(unfit[0].axes.values())}: {unfit[0].reason}")
+    return refused

@@ -1,0 +1,312 @@
+"""A study unfolded into its arms; whatever cannot be run is refused here, before anything is done."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweeper import bridge
+from sweeper.bridge import Entry, InputSpec, Parameter
+from sweeper.models.errors import Misfit, UserError, choose
+from sweeper.study import space
+from sweeper.study.arms import OF_ENCODER, Arm
+from sweeper.study.payloads import Payload
+from sweeper.study.schema import MethodEntry, Study
+from sweeper.study.space import Space, Values
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset of a study: what its payload says, and its modalities and task, found without loading it."""
+
+    payload: Payload
+    inputs: dict[str, InputSpec]
+    task: str
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, not its label."""
+        return self.payload["name"]
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """An arm that cannot be run, and why."""
+
+    axes: dict[str, str]
+    reason: str
+
+
+def unfold(
+    study: Study, data_root: Path | None = None, cache: Path | None = None, unfit: list[Unfit] | None = None
+) -> list[Arm]:
+    """Return the study's arms in the order of its lists; raises UserError for anything that cannot be run.
+
+    With a list `unfit`, an arm whose parts do not fit together is noted there instead, if there is another.
+    """
+    methods = bridge.entries("method", tuple(study.plugins))
+    entries = [(methods[choose("method", entry.name, methods)], entry) for entry in study.methods]
+    fusions = [_checked("fusion", named) for named in study.fusion]
+    datasets = [_data(named, data_root) for named in study.dataset]
+    everywhere = {m for data in datasets for m in data.inputs}
+    _check_names(study, everywhere)
+    for data in datasets:
+        _check_metrics(study, data, everywhere)
+    arms: list[Arm] = []
+    for data, (method, entry) in itertools.product(datasets, entries):
+        fuse = fusions if method.facts["fuses"] else [None]
+        for fusion, (more, suffix) in itertools.product(fuse, _each(method, data, entry)):
+            axes = {
+                "dataset": _label("dataset", data.payload),
+                "encoders": _encoder_label(study, data),
+                "fusion": _label("fusion", fusion) if fusion else "none",
+                "method": (entry.label or method.name) + suffix,
+            }
+            try:
+                arms.append(_arm(study, data, method, entry, fusion, more, axes))
+            except Misfit as error:
+                if unfit is None:
+                    raise UserError(f"arm {'/'.join(axes.values())}: {error}") from None
+                unfit.append(Unfit(axes, str(error)))
+    if not arms and unfit:
+        raise UserError(f"no arm can be run; {'/'.join(unfit[0].axes.values())}: {unfit[0].reason}")
+    names = [arm.name for arm in arms]
+    for twice in {n for n in names if names.count(n) > 1}:
+        raise UserError(f"two arms are called {twice!r}; give methods, or datasets, a `label` of their own")
+    return _fingerprinted(
+        arms, data_root, cache
+    )  # last, because reading the data may take long and fills the cache
+
+
+def _arm(
+    study: Study,
+    data: Data,
+    method: Entry,
+    entry: MethodEntry,
+    fusion: Payload | None,
+    more: Values,
+    axes: dict[str, str],
+) -> Arm:
+    """Return one arm; raise Misfit if its parts do not go together, UserError for what is wrong in itself."""
+    method.check_modalities(data.inputs, data.name)
+    method.check_task(data.task, data.name)
+    parts = [method, bridge.entry("dataset", data.name), bridge.entry("task", data.task)]
+    reads = "pooled"
+    if fusion:
+        chosen = bridge.entry("fusion", fusion["name"])
+        bridge.check_fusion(chosen, data.task, data.name)
+        bridge.check_method(method, chosen)
+        parts.append(chosen)
+        reads = chosen.facts["reads"]
+    fixed, domains, published, used = _space(study, method, entry, data, more)
+    inputs = {m: spec for m, spec in data.inputs.items() if m in used}
+    kinds = {*inputs, *bridge.AXES}
+    named = {m: e for m, e in study.encoders.items() if m in kinds}
+    encoders = {
+        m: _checked("encoder", e) for m, e in bridge.chosen_encoders(inputs, named, reads, data.name).items()
+    }
+    wanted = {m: [_checked("augmentation", e) for e in own] for m, own in study.augment.items() if m in kinds}
+    augment = bridge.chosen_augmentations(inputs, wanted, data.name)
+    parts += [bridge.entry("encoder", e["name"]) for e in encoders.values()]
+    parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
+    return Arm(
+        axes=axes,
+        dataset=data.payload,
+        encoders=encoders,
+        augment=augment,
+        fusion=fusion,
+        method=method,
+        fixed=fixed,
+        space=domains,
+        published=published,
+        conditions=tuple(study.conditions),
+        metric=study.select.metric,
+        code=bridge.code_digest(parts),
+        proposer=(study.search.sampler, study.search.seed),
+        any_code=study.reuse == "any",
+    )
+
+
+def _check_names(study: Study, everywhere: set[str]) -> None:
+    """Raise UserError for a setting, or a modality in encoders, augment or learning rates, that there is not."""
+    for m in (*study.encoders, *study.augment):
+        choose("modality", m, {*everywhere, *bridge.AXES}, "encoders and augment")
+    settings = bridge.settings.parameters(everywhere)
+    for key, value in study.train.items():
+        settings[choose("setting", key, settings, "train")].admit(value, f"train.{key}")
+    for name in sorted({name for own in (study, *study.methods) for name in own.space}):
+        if name.startswith(OF_ENCODER):  # all else is looked up by arm
+            choose("hyper-parameter", name, [f"train.{key}" for key in settings], "space")
+
+
+def _check_metrics(study: Study, data: Data, everywhere: set[str]) -> None:
+    for metric in (study.select.metric, *study.report.metrics):
+        bridge.check_metric(metric, data.task)
+        _, modal, modality = metric.partition("/")
+        if modal and not modality.startswith("hit:"):
+            selects = metric == study.select.metric
+            place = "select.metric" if selects else "report.metrics"
+            choose("modality", modality, data.inputs if selects else everywhere, f"{place} {metric!r}")
+
+
+def _checked(kind: str, named: Mapping[str, Any]) -> Payload:
+    """Return a part's name and all its options, defaults filled in."""
+    if not isinstance(named.get("name"), str):
+        raise UserError(
+            f"{kind} {dict(named)!r} has no name; write {kind}: NAME or {kind}: {{name: NAME, option: value}}"
+        )
+    entry = bridge.entry(kind, named["name"])
+    options = entry.check({k: v for k, v in named.items() if k != "name"})
+    return {"name": entry.name, **entry.defaults(), **options}
+
+
+def _data(named: Mapping[str, Any], data_root: Path | None) -> Data:
+    """Return a dataset of the study, its paths made absolute."""
+    label = named.get("label")
+    if label is not None and not isinstance(label, str):
+        raise UserError(f"dataset {named.get('name')!r}: label is {label!r}; admissible: text")
+    payload = _checked("dataset", {k: v for k, v in named.items() if k != "label"})
+    for key in bridge.entry("dataset", payload["name"]).locations:
+        payload[key] = str((data_root or Path.cwd()) / Path(payload[key]).expanduser())
+    options = bridge.options_of(payload)
+    inputs = bridge.inputs(payload["name"], options, root=data_root)
+    task = bridge.task_of(payload["name"], options, root=data_root)
+    return Data(payload | ({"label": label} if label else {}), inputs, task)
+
+
+def _fingerprinted(arms: Sequence[Arm], data_root: Path | None, cache: Path | None) -> list[Arm]:
+    """Return the arms with what their data and pre-trained weights hold, by hash."""
+    found: dict[str, str] = {}
+    done = []
+    for arm in arms:
+        named = arm.dataset
+        if repr(named) not in found:
+            options = bridge.options_of(named)
+            found[repr(named)] = bridge.fingerprint(named["name"], options, root=data_root, cache=cache)
+        encoders = {m: _weighed(e, cache) for m, e in arm.encoders.items()}
+        done.append(replace(arm, dataset={**named, "fingerprint": found[repr(named)]}, encoders=encoders))
+    return done
+
+
+def _weighed(encoder: Payload, cache: Path | None) -> Payload:
+    """Return an encoder with a hash of the pre-trained weights that its options name; SWEEPER_MODELS is their root."""
+    found = dict(encoder)
+    for key in bridge.entry("encoder", encoder["name"]).locations:
+        if encoder[key] is None:
+            continue
+        place = Path(os.environ.get("SWEEPER_MODELS", Path.cwd())) / Path(encoder[key]).expanduser()
+        files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+        found |= {key: str(place), "fingerprint": bridge.fingerprint_files(files, cache)}
+    return found
+
+
+def _each(method: Entry, data: Data, entry: MethodEntry) -> Iterator[tuple[Values, str]]:
+    """Yield what multiplies a method's arms: its space file may ask for one arm per modality."""
+    parameter = space.read_file(method.name).get("per_modality")
+    if parameter is None or parameter in entry.space:
+        yield {}, ""
+        return
+    for m in data.inputs:
+        yield {parameter: m}, f" {m}"
+
+
+def _space(
+    study: Study, method: Entry, entry: MethodEntry, data: Data, more: Values
+) -> tuple[Values, Space, Values, list[str]]:
+    """Return (fixed values, domains, published defaults, modalities used) of an arm.
+
+    The study overrides the method's file.
+    """
+    own, where = space.read_file(method.name), f"method {method.name!r}"
+    settings = bridge.settings.parameters(data.inputs)
+    schema = {f"train.{k}": p for k, p in settings.items()} | method.parameters
+    given = {
+        **{f"train.{k}": v for k, v in space.read_file("common").get("space", {}).items()},
+        **own.get("space", {}),
+        **{f"train.{k}": v for k, v in study.train.items()},
+        **study.space,
+        **entry.space,
+        **more,
+    }
+    domains, fixed = {}, {}
+    for name, value in given.items():
+        if name.startswith(OF_ENCODER) and name not in schema:
+            continue  # of a modality that another dataset has
+        choose("hyper-parameter", name, schema, where)
+        if isinstance(value, Mapping):
+            domains[name] = space.parse(name, value, schema[name], where)
+        else:
+            fixed[name] = schema[name].admit(value, f"{where}: {name}")
+    used = _modalities(method, fixed, domains, list(data.inputs))
+    unused = {f"{OF_ENCODER}{m}" for m in data.inputs if m not in used}
+    fixed, domains = ({k: v for k, v in values.items() if k not in unused} for values in (fixed, domains))
+    published = {
+        k: schema[choose("hyper-parameter", k, schema, where)].admit(v, k)
+        for k, v in _preset(own, entry, where).items()
+    }
+    for name, parameter in method.parameters.items():
+        if parameter.default is bridge.REQUIRED and name not in fixed and name not in domains:
+            raise UserError(f"{where} needs {name!r} ({parameter.admissible}); set it in the method's space")
+    known = {**{k: p.default for k, p in schema.items()}, **published, **fixed}
+    return fixed, _reachable(domains, known, schema, where), published, used
+
+
+def _preset(own: Mapping[str, Any], entry: MethodEntry, where: str) -> Mapping[str, Any]:
+    """Return the settings that configuration 0 begins with: those published, or another set that the file brings."""
+    sets = {"published": {}} | {k: v for k, v in own.items() if k not in space.OF_FILE}
+    return sets[choose("preset", entry.preset, sets, where)] or {}
+
+
+def _modalities(method: Entry, fixed: Values, domains: Space, modalities: list[str]) -> list[str]:
+    """Return the modalities that a method reads: all, unless a parameter of it names one."""
+    parameter = space.read_file(method.name).get("per_modality")
+    if parameter is None:
+        return modalities
+    named = domains[parameter].choices if parameter in domains else (fixed[parameter],)
+    try:
+        return [choose(parameter, value, modalities, f"method {method.name!r}") for value in named]
+    except UserError as error:  # another dataset may have it
+        raise Misfit(str(error)) from None
+
+
+def _reachable(domains: Space, known: Values, schema: Mapping[str, Parameter], where: str) -> Space:
+    """Return the domains whose conditions can hold, in an order in which those stand first that others depend on.
+
+    Conditions on parameters that are not searched are decided here, by their `known` values, and dropped.
+    """
+    found: Space = {}
+    for name, domain in space.ordered(domains):
+        place = f"`when` of {name!r} ({where})"
+        when = tuple(
+            (
+                choose("hyper-parameter", other, schema, place),
+                tuple(schema[other].admit(v, place) for v in ok),
+            )
+            for other, ok in domain.when
+        )
+        if all(other in found or (other not in domains and known[other] in ok) for other, ok in when):
+            found[name] = replace(domain, when=tuple(w for w in when if w[0] in found))
+    return found
+
+
+def _label(kind: str, named: Payload) -> str:
+    """Return a part in words: its label, or its name and what differs from the defaults; of a path its last part."""
+    if "label" in named:
+        return named["label"]
+    entry = bridge.entry(kind, named["name"])
+    changed = {k: v for k, v in named.items() if k in entry.parameters and v != entry.parameters[k].default}
+    said = [Path(v).stem if k in entry.locations else f"{k} {v}" for k, v in changed.items()]
+    return named["name"] + (f" ({', '.join(said)})" if said else "")
+
+
+def _encoder_label(study: Study, data: Data) -> str:
+    """Return the encoders that the study names for a dataset, in words."""
+    used = {m if m in study.encoders else spec.kind for m, spec in data.inputs.items()}
+    named = {m: e for m, e in study.encoders.items() if m in used}
+    return (
+        ", ".join(f"{m}: {_label('encoder', _checked('encoder', e))}" for m, e in named.items()) or "default"
+    )
