@@ -7,11 +7,13 @@ user's mistake, told in one sentence, 130 interrupted by Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sweeper.bridge import REQUIRED, entries
 from sweeper.models.errors import UserError, choose
@@ -37,6 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def program(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Carry out one command and end the process with its exit code.
+
+    It ends without taking torch, Ray and MLflow apart object by object, which would take as long as importing them.
+    """
+    code = main(arguments)
+    atexit._run_exitfuncs()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -235,4 +250,4 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

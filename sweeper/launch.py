@@ -21,7 +21,7 @@ def find_home() -> Path | None:
 
 
 def main() -> int:
-    """Run the study named by the first argument, quickstart by default, and return the exit code."""
+    """Run the study named by the first argument, quickstart by default; return only where there is no package."""
     home = find_home()
     if home:
         sys.path.insert(0, str(home))
@@ -31,11 +31,11 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from sweeper.cli import main as command
+    from sweeper.cli import program
 
     arguments = sys.argv[1:]
     study = [] if arguments and not arguments[0].startswith("-") else ["quickstart"]
-    return command(["run", *study, *arguments])
+    program(["run", *study, *arguments])
 
 
 if __name__ == "__main__":

@@ -1,16 +1,23 @@
-"""Which figures a study gets: its table, its search, its curves, what its methods logged, and what noise does."""
+"""Which figures a study gets: its table, its search, its curves, what its methods logged, and what noise does.
+
+`python -m sweeper.reports.figures STORAGE STUDY` draws them once its input ends: a process of its own, which can make
+itself ready while the last runs are under way, and draw while all else is closed.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sweeper.bridge import direction, parse_condition
+from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
-from sweeper.reports import plots
+from sweeper.ledger.storage import Storage
+from sweeper.reports import plots, report
 from sweeper.reports.report import Report
 from sweeper.study.arms import short_names
 
@@ -102,3 +109,15 @@ def _logged(
         for name, values in quantities.items():
             found.setdefault(name, []).append((label, values))
     return found
+
+
+def _main(root: str, study: str) -> None:
+    plots.prepare()
+    sys.stdin.read()
+    storage = Storage(Path(root))
+    history = History.of(study, Ledger(storage.ledger).records)
+    draw(history, report.build(history), storage.run, storage.study(study) / "figures")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

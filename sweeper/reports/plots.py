@@ -29,6 +29,13 @@ ACROSS = 3  # panels side by side
 CHARACTER = 0.075  # inches
 
 
+def prepare() -> None:
+    """Import what drawing needs."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_pdf
+    import matplotlib.figure  # noqa: F401
+
+
 def curves(
     series: Sequence[tuple[str, Mapping[int, Sequence[float]]]],
     path: Path | str,
@@ -221,3 +228,4 @@ def _figure(path: Path | str, width: float, height: float) -> Iterator[tuple[Fig
         path.parent.mkdir(parents=True, exist_ok=True)
         for file, metadata in zip(files, ({"Software": None}, {"CreationDate": None}), strict=True):
             figure.savefig(file, dpi=120, metadata=metadata)
+            figure.set_layout_engine("none")  # what the first file found holds for the second

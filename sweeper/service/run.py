@@ -66,12 +66,19 @@ def _carried_out(session: Session, study: Study, first: Run | None) -> tuple[str
     except KeyboardInterrupt:
         session.interrupted = True
     finally:
-        if first is not None:
-            from sweeper.running import cluster
-
-            cluster.stop()
-        said = session.close(hurry=session.interrupted)
+        with ThreadPoolExecutor(1) as beside:
+            ended = beside.submit(_end_ray, first)
+            said = session.close(hurry=session.interrupted)
+        ended.result()
     return said
+
+
+def _end_ray(first: Run | None) -> None:
+    """Leave the cluster, if there was work for it."""
+    if first is not None:
+        from sweeper.running import cluster
+
+        cluster.stop()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeper import bridge
 from sweeper.ledger.file import Ledger
@@ -16,14 +16,12 @@ from sweeper.ledger.records import Announced, ArmPlan, Proposed, Record, RunReco
 from sweeper.ledger.storage import Storage
 from sweeper.planning.planner import Planner
 from sweeper.running.orders import as_order
+from sweeper.service.drawing import Drawing
 from sweeper.study import schema
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
 from sweeper.study.unfold import Unfit
-
-if TYPE_CHECKING:
-    from sweeper.reports.report import Report
 
 REPEATABLE = ("done", "pruned", "diverged")
 HURRY_SECONDS = 3.0
@@ -47,11 +45,12 @@ class Session:
         self, study: Study, workspace: Workspace, arms: Sequence[Arm], unfit: Sequence[Unfit], ledger: Ledger
     ) -> None:
         self.study, self.workspace, self.ledger, self.origin = study, workspace, ledger, provenance()
-        self.interrupted = False
+        self.interrupted = self.all_under_way = False
         self.folder = workspace.storage.study(study.study)
         self.unwritten: list[Record] | None = [announcement(study, arms, unfit, self.origin["git"])]
         # runs that failed are not among what the planner knows, and done again
         usable = {key: record for key, record in ledger.runs.items() if record.status in REPEATABLE}
+        self.drawing = Drawing(study.study, workspace.storage)
         self.planner = Planner(study, list(arms), usable, proposals(ledger), self._write)
 
     def open(self) -> None:
@@ -74,6 +73,7 @@ class Session:
             if result is None:
                 return run
             self._enter(run, result)
+        self.all_under_way = True
         return None
 
     @property
@@ -95,42 +95,35 @@ class Session:
         self.tracker.wake()
 
     def idle(self) -> None:
-        """Show how far the study is."""
+        """Show how far the study is; when nothing is left to hand out, get ready to draw."""
         self.progress.show()
+        if self.all_under_way:
+            self.drawing.prepare()
 
     def close(self, *, hurry: bool = False) -> tuple[str, bool]:
         """Write the tables and end; return what is to be printed and whether every cell is complete."""
+        if hurry:
+            self.drawing.give_up()
+        else:
+            self.drawing.begin()
         from sweeper.reports import report
         from sweeper.tracking.writing import CLOSE_SECONDS
 
         self.progress.show(last=True)
-        history = History.of(self.study.study, self.ledger.records)
-        found = report.build(history)
+        found = report.build(History.of(self.study.study, self.ledger.records))
         made = [
             self.folder / "study.yaml",
             *report.write(found, self.folder),
             self.workspace.storage.ledger,
         ]
-        figures = self._figures(history, found, hurry)
         self.tracker.start()
         self.tracker.close(HURRY_SECONDS if hurry else CLOSE_SECONDS)
         lines = [found.text("md"), "written:", *(f"  {path}" for path in made)]
-        if figures:
+        if figures := self.drawing.finish():
             names = ", ".join(sorted({path.stem for path in figures}))
             lines.append(f"  {figures[0].parent}/ ({names}: png and pdf)")
         lines.append(self.tracker.how_to_open())
         return "\n".join(lines), found.complete
-
-    def _figures(self, history: History, found: Report, hurry: bool) -> list[Path]:
-        """Draw what the records show now, unless that is drawn already; a hurried end leaves figures as they are."""
-        folder, storage = self.folder / "figures", self.workspace.storage
-        drawn = sorted(folder.glob("*.p*")) if folder.exists() else []
-        newest = max((path.stat().st_mtime for path in drawn), default=0.0)
-        if hurry or newest > storage.ledger.stat().st_mtime:
-            return drawn
-        from sweeper.reports import figures
-
-        return figures.draw(history, found, storage.run, folder)
 
     def _enter(self, run: Run, result: Mapping[str, Any]) -> None:
         record = as_record(self.study, run, result, self.origin)

@@ -76,8 +76,8 @@ def here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Told]:
     """Run `sweeper …` in this process, with a storage below tmp_path: its runs too, without Ray, MLflow and figures."""
-    from sweeper.reports import figures
     from sweeper.running import cluster, tune
+    from sweeper.service.drawing import Drawing
     from sweeper.tracking import writing
 
     done: list[Run] = []
@@ -92,7 +92,7 @@ def here(
     nothing = dict.fromkeys(("start", "wake", "close", "how_to_open"), lambda *_: "")
     monkeypatch.setattr(tune, "carry_out", carry_out)
     monkeypatch.setattr(writing, "Tracker", lambda *_: SimpleNamespace(**nothing))
-    monkeypatch.setattr(figures, "draw", lambda *_: [])
+    monkeypatch.setattr(Drawing, "begin", lambda _: None)
     for name in ("start", "slots", "stop"):
         monkeypatch.setattr(cluster, name, lambda *_: None)
     monkeypatch.setenv("SWEEPER_STORAGE", str(tmp_path / "store"))
