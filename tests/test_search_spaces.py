@@ -12,6 +12,7 @@ from sweeper.models.schema.parameters import REQUIRED
 from sweeper.study import schema as study
 from sweeper.study import space
 from sweeper.study.arms import Arm
+from sweeper.study.runs import Run
 from sweeper.study.space import Domain
 from sweeper.study.unfold import unfold
 
@@ -116,3 +117,12 @@ def test_every_shipped_study_takes_another_dataset(name):
     for condition in loaded.conditions:
         bridge.check_condition(bridge.parse_condition(condition), bridge.load_dataset("digits", {}).spec)
     assert unfold(loaded)
+
+
+@pytest.mark.parametrize("name", ["two_stage_tableF1", "two_stage_figF3"])
+def test_second_stages_that_are_compared_share_their_first_one(name):
+    """Whatever configuration is chosen for each: nothing but the learning rate is searched."""
+    loaded = study.load(name, ["dataset=digits"])
+    arms = [arm for arm in unfold(loaded) if arm.method.name == "rw"]
+    assert len({Run(arm, 0, arm.defaults(), "final", 100).training for arm in arms}) == 1
+    assert all(arm.size(loaded.search) == 1 or set(arm.space) == {"train.lr"} for arm in arms)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,9 +32,8 @@ CHARACTER = 0.075  # inches
 
 def prepare() -> None:
     """Import what drawing needs."""
-    import matplotlib.backends.backend_agg
-    import matplotlib.backends.backend_pdf
-    import matplotlib.figure  # noqa: F401
+    for name in ("figure", "backends.backend_agg", "backends.backend_pdf"):
+        import_module(f"matplotlib.{name}")
 
 
 def curves(
