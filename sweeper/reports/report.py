@@ -66,12 +66,15 @@ def build(
 ) -> Report:
     """Return the report of a study; `rows`, `columns`, `metrics` take the place of the study's own layout.
 
-    Axes without which two results would share a cell are added to it.
+    An axis named for the one leaves the other; axes without which two results would share a cell are added.
     """
     plan = history.plan
     results = [_result(arm, condition, history) for arm in plan.arms for condition in plan.conditions]
     layout = plan.layout
-    placed = _placed(results, list(rows) or layout.rows, list(columns) or layout.columns)
+    across = list(columns) or [axis for axis in layout.columns if axis not in rows]
+    down = list(rows) or [axis for axis in layout.rows if axis not in columns]
+    down = down or [axis for axis in ("metric", "dataset") if axis not in across][:1]
+    placed = _placed(results, down, across)
     order = {axis: list(dict.fromkeys(r.axes[axis] for r in results)) for axis in results[0].axes}
     return Report(
         results,

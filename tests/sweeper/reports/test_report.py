@@ -224,6 +224,21 @@ def test_axes_that_tell_results_apart_are_added_to_the_layout(asked, rows, colum
         assert [text for text in shown.values() if text != "—"] == ["85.0 ± 7.1"] * len(GRID)
 
 
+@pytest.mark.parametrize(
+    ("asked", "rows", "columns"),
+    [
+        ({}, ["method"], []),
+        ({"columns": ["method"]}, ["metric"], ["method"]),
+        ({"columns": ["method", "metric"]}, ["dataset"], ["method", "metric"]),
+        ({"rows": ["metric"]}, ["metric", "method"], []),
+    ],
+)
+def test_an_axis_that_is_asked_for_as_columns_is_none_of_the_rows(asked, rows, columns):
+    found = built(plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92]), **asked)
+    assert (found.rows, found.columns) == (rows, columns)
+    assert cells(found)
+
+
 def test_a_papers_table_has_metrics_in_rows_and_methods_in_columns():
     records = [plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92])]
     found = built(*records, rows=["metric"], columns=["method"], metrics=["accuracy", "loss"])
