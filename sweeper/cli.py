@@ -150,7 +150,7 @@ def _plan(options: argparse.Namespace) -> int:
     ledger = _ledger(options)
     unfit = [] if options.skip_unfit else None
     arms = reusing(study, unfold(study, data_root(options.data_root), unfit=unfit), ledger)
-    plans = preview.plan(study, arms, ledger.runs, proposals(ledger))
+    plans = preview.plan(study, arms, ledger.runs, proposals(arms, ledger))
     print("\n".join(preview.describe(study, plans, unfit or [])))
     return 0
 

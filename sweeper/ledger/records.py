@@ -34,11 +34,15 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmPlan:
-    """An arm that a study announced: its key, its place in tables, the code its runs use, its configurations."""
+    """An arm that a study announced: its key, its place in tables, the code its runs use, its configurations.
+
+    Arms that differ in their code alone share `work`.
+    """
 
     key: str
     axes: dict[str, str]
     code: str = ""
+    work: str = ""
     size: int = 0
 
 

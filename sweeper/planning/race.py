@@ -166,7 +166,7 @@ class Race:
             self.proposals.recall(k, values)
         else:
             values = self.proposals.ask(k)
-            self.note(Proposed(arm=self.arm.key, configuration=k, parameters=values))
+        self.note(Proposed(arm=self.arm.key, configuration=k, parameters=values))
         self.configurations.append(values)
         if self.size == 1:
             self._freeze(0, "the only configuration")

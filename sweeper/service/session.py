@@ -51,7 +51,7 @@ class Session:
         # runs that failed are not among what the planner knows, and done again
         usable = {key: record for key, record in ledger.runs.items() if record.status in REPEATABLE}
         self.drawing = Drawing(study.study, workspace.storage)
-        self.planner = Planner(study, list(arms), usable, proposals(ledger), self._write)
+        self.planner = Planner(study, list(arms), usable, proposals(arms, ledger), self._write)
 
     def open(self) -> None:
         """Begin to write: the study's file, what was decided so far, progress and MLflow."""
@@ -144,7 +144,8 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
     return Announced(
         study=study.study,
         arms=tuple(
-            ArmPlan(key=arm.key, axes=arm.axes, code=arm.code, size=arm.size(study.search)) for arm in arms
+            ArmPlan(key=arm.key, axes=arm.axes, code=arm.code, work=arm.work, size=arm.size(study.search))
+            for arm in arms
         ),
         search=study.search,
         final=study.final,
@@ -158,11 +159,19 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
     )
 
 
-def proposals(ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
-    """Return {arm: {configuration: parameters}} as proposed so far."""
+def proposals(arms: Sequence[Arm], ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return {arm: {configuration: parameters}} as proposed so far.
+
+    An arm whose runs of any code count begins with what was proposed for it under this code, or else the last one.
+    """
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for record in ledger.of(Proposed):
         found.setdefault(record.arm, {})[record.configuration] = record.parameters
+    announced = [plan for study in ledger.of(Announced) for plan in study.arms if plan.key in found]
+    for arm in arms:
+        earlier = [plan for plan in announced if plan.work == arm.work]
+        if arm.any_code and arm.key not in found and earlier:
+            found[arm.key] = found[max(earlier, key=lambda plan: plan.code == arm.code).key]
     return found
 
 

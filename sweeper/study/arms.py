@@ -54,10 +54,16 @@ class Arm:
     @cached_property
     def key(self) -> str:
         """A hash of all that decides the arm's proposals."""
-        domains = {name: repr(domain) for name, domain in self.space.items()}
+        return self.work if self.any_code else self._hash(identity(self.payload({}, "search", 0)))
+
+    @cached_property
+    def work(self) -> str:
+        """The same whatever the code."""
         payload = identity(self.payload({}, "search", 0))
-        if self.any_code:
-            del payload["code"]
+        return self._hash({name: value for name, value in payload.items() if name != "code"})
+
+    def _hash(self, payload: Payload) -> str:
+        domains = {name: repr(domain) for name, domain in self.space.items()}
         return digest([payload, self.fixed, domains, self.published, self.proposer])
 
     @cached_property

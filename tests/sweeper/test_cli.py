@@ -47,7 +47,7 @@ def begun(tmp_path, study_file):
         ledger = Ledger(storage.open_storage(str(tmp_path / "store")).ledger)
         origin = {"git": "abc", "versions": "v"}
         ledger.note(announcement(loaded, unfolded, [], "abc"))
-        planner = Planner(loaded, unfolded, ledger.runs, proposals(ledger), ledger.note)
+        planner = Planner(loaded, unfolded, ledger.runs, proposals(unfolded, ledger), ledger.note)
         while n and (run := planner.take()) is not None:
             n -= 1
             scores = {"accuracy": 0.5 + int(run.key[:4], 16) / 2**18, "loss": 0.1}

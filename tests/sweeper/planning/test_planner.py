@@ -160,7 +160,7 @@ class Life:
     def outcome(self):
         """All that must not depend on timing or restarts."""
         return {
-            "proposed": proposals(self.book),
+            "proposed": proposals([], self.book),
             "selected": self.selections,
             "runs": set(self.book.runs),
             "left": [(race.stage, race.alive, race.stopped) for race in self.planner.races],
@@ -190,7 +190,7 @@ def arms_of(study, book, code=None):
 
 def plan(study, book, code=None):
     usable = {k: r for k, r in book.runs.items() if r.status in REPEATABLE}
-    return Planner(study, arms_of(study, book, code), usable, proposals(book), book.note)
+    return Planner(study, arms_of(study, book, code), usable, proposals([], book), book.note)
 
 
 def settle(planner, run, result):
@@ -390,7 +390,7 @@ def test_the_best_mean_of_those_with_all_seeds_is_selected_and_runs_on_fresh_see
         seed: train(life.race.runs[best, "search", seed])["curve"][-1] for seed in range(4)
     }
     assert selected.configuration == best
-    assert selected.parameters == proposals(life.book)[selected.arm][best]
+    assert selected.parameters == proposals([], life.book)[selected.arm][best]
     assert selected.rule == "best mean of accuracy on validation over 4 tuning seeds"
     assert life.seeds("final") == {best: [100, 101]}
     assert selected.runs == {run.seed: run.key for run in life.ran[-2:]}
@@ -645,7 +645,7 @@ def test_a_study_goes_on_under_other_code_where_it_stopped():
     half = simulate(study_of(reuse="any"), code="old", die_after=PER_ARM)
     rest = simulate(study_of(reuse="any"), code="new", book=half.book)
     assert len(half.ran) + len(rest.ran) == len(whole.ran)
-    assert proposals(rest.book) == proposals(whole.book)
+    assert proposals([], rest.book) == proposals([], whole.book)
     assert [race.configurations for race in rest.planner.races] == [
         race.configurations for race in whole.planner.races
     ]
@@ -679,7 +679,7 @@ def test_a_plan_counts_runs_that_stand_in_as_done():
     for reuse, done in (("any", 3 * PER_ARM), ("code", 0)):
         study = study_of(reuse=reuse)
         arms = arms_of(study, book, "new")
-        proposed = dict(zip([arm.key for arm in arms], proposals(book).values(), strict=True))
+        proposed = dict(zip([arm.key for arm in arms], proposals([], book).values(), strict=True))
         assert sum(own.done for own in preview.plan(study, arms, book.runs, proposed)) == done
 
 

@@ -121,12 +121,24 @@ def test_a_plan_counts_what_any_code_did(here, swept, write, study_file):
     write("2.0")
     study = {**SMALL, "methods": ["own"]}
     assert f"own: 3 configurations, up to {PER_ARM} runs, 0 done" in here("plan", study_file(**study)).out
-    defaults = 2 + 2  # of the others nothing is known before a first run proposes them
-    told = here("plan", study_file(**study, reuse="any"))
-    assert f"own: 3 configurations, up to {PER_ARM} runs, {defaults} done" in told.out
-    assert swept(reuse="any").runs == []
-    told = here("plan", study_file(**study, reuse="any"))
-    assert f"own: 3 configurations, up to {PER_ARM} runs, {PER_ARM} done" in told.out
+    for _ in range(2):  # before a first run under this code, and after it
+        told = here("plan", study_file(**study, reuse="any"))
+        assert f"own: 3 configurations, up to {PER_ARM} runs, {PER_ARM} done" in told.out
+        assert swept(reuse="any").runs == []
+
+
+def test_what_was_proposed_under_other_code_is_tried_whatever_a_sampler_would_say_now(swept, write, tmp_path):
+    tpe = {**SMALL["search"], "sampler": "tpe", "configurations": 12}
+    swept(methods=["own"], search=tpe)
+    write("2.0")
+    path = tmp_path / "store" / "ledger.jsonl"
+    changed = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in changed:
+        if record["kind"] == "proposed" and record["configuration"] == 11:
+            record["parameters"]["train.lr"] = 0.0123
+    path.write_text("".join(json.dumps(record) + "\n" for record in changed))
+    ran = swept(methods=["own"], search=tpe, reuse="any").runs
+    assert {run.parameters["train.lr"] for run in ran} == {0.0123}
 
 
 def test_what_other_code_trained_is_not_evaluated_under_new_conditions(swept, write):
