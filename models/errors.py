@@ -18,9 +18,10 @@ class Diverged(RuntimeError):
 
 def choose(kind: str, name: object, known: Iterable[str], where: str = "") -> str:
     """Return `name` if it is one of `known`; raise UserError naming the nearest and all admissible ones."""
-    names = sorted(known)
+    names = list(known)
     if isinstance(name, str) and name in names:
         return name
+    names.sort()
     near = get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     place = f" in {where}" if where else ""

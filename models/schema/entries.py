@@ -115,7 +115,7 @@ def entries(kind: str, plugins: tuple[str, ...] = ()) -> dict[str, Entry]:
 
 def entry(kind: str, name: str, plugins: tuple[str, ...] = ()) -> Entry:
     """Return the entry called `name`; raise UserError with the nearest name if there is none."""
-    known = entries(kind, plugins)
+    known = entries(kind, plugins) if plugins else _own(kind)
     return known[choose(kind, name, known)]
 
 

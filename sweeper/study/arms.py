@@ -54,13 +54,17 @@ class Arm:
     @cached_property
     def key(self) -> str:
         """A hash of all that decides the arm's proposals."""
-        return self.work if self.any_code else self._hash(identity(self.payload({}, "search", 0)))
+        return self.work if self.any_code else self._hash(self.identity)
 
     @cached_property
     def work(self) -> str:
         """The same whatever the code."""
-        payload = identity(self.payload({}, "search", 0))
-        return self._hash({name: value for name, value in payload.items() if name != "code"})
+        return self._hash({name: value for name, value in self.identity.items() if name != "code"})
+
+    @cached_property
+    def identity(self) -> Payload:
+        """What all its runs have in common that can change their weights."""
+        return identity(self.payload({}, "search", 0))
 
     def _hash(self, payload: Payload) -> str:
         domains = {name: repr(domain) for name, domain in self.space.items()}

@@ -9,8 +9,15 @@ from typing import Any
 
 from sweeper import bridge
 from sweeper.study.arms import Arm
-from sweeper.study.payloads import Payload, digest, identity
+from sweeper.study.payloads import Payload, digest
 from sweeper.study.space import Values
+
+OWN = (
+    "method",
+    "train",
+    "stage",
+    "seed",
+)  # what differs between the payloads of an arm's runs, conditions aside
 
 
 @dataclass(frozen=True)
@@ -30,9 +37,14 @@ class Run:
         return self.arm.payload(self.parameters, self.stage, self.seed)
 
     @cached_property
+    def identity(self) -> Payload:
+        """The payload without what changes no weight: what depends on the run, and the rest as all of its arm's."""
+        return {name: self.payload[name] if name in OWN else v for name, v in self.arm.identity.items()}
+
+    @cached_property
     def work(self) -> str:
         """What is to be done, whatever the code: runs that differ in nothing else share it."""
-        return digest({k: v for k, v in identity(self.payload).items() if k != "code"})
+        return digest({k: v for k, v in self.identity.items() if k != "code"})
 
     @cached_property
     def key(self) -> str:
@@ -40,14 +52,15 @@ class Run:
 
         A study that reuses any code's runs takes the key of one that is there.
         """
-        return self.arm.stand_in(self.work, digest(identity(self.payload)))
+        own = digest(self.identity)
+        return self.arm.stand_in(self.work, own) if self.arm.any_code else own
 
     @cached_property
     def training(self) -> str | None:
         """The identity of the training that the run shares with those that differ in what is fitted after it."""
         after = self.arm.method.facts["after_training"]
         method = {k: v for k, v in self.payload["method"].items() if k not in after}
-        return digest(identity({**self.payload, "method": method})) if after else None
+        return digest({**self.identity, "method": method}) if after else None
 
     def covered(self, metrics: Mapping[str, Any]) -> bool:
         """Return whether a finished run's metrics hold every test condition."""
