@@ -19,6 +19,12 @@ class Classification(Task):
         """Return each row's cross-entropy (B,)."""
         return functional.cross_entropy(logits, target, label_smoothing=label_smoothing, reduction="none")
 
+    def loss(self, logits: Tensor, target: Tensor, weight: Tensor | None = None, **options: float) -> Tensor:
+        """Return the mean of the rows' losses, in one call where all rows count alike."""
+        if weight is not None:
+            return super().loss(logits, target, weight, **options)
+        return functional.cross_entropy(logits, target, **options)
+
     def losses_of_predictions(self, predicted: Tensor, target: Tensor) -> Tensor:
         """Return each row's negative log-likelihood (B,) from probabilities (B, C)."""
         return surprise(predicted, target)

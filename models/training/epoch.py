@@ -59,14 +59,15 @@ def train_epoch(
         warm = warmed(epoch + (number + 1) / len(places), settings.warmup)
         for group, lr in zip(optimizer.param_groups, scheduled, strict=True):
             group["lr"] = lr * warm * factors.get(group["factor"], 1.0)
-        everyones = len(place) < parallel.world()
+        size, here = len(place), [len(batch) for batch in parts]
+        everyones = size < parallel.world()
         copies = parallel.world() if everyones else 1
         with parallel.replicated() if everyones else nullcontext():
-            own = [(batch, len(batch) / len(place), contexts(number, n)) for n, batch in enumerate(parts)]
+            own = [(batch, here[n] / size, contexts(number, n)) for n, batch in enumerate(parts)]
             for objective, counted in steps(method, own, optimizer, settings, _autocast(settings, feed)):
                 for name, loss in objective.losses.items():
                     losses[name].append((loss.detach(), counted / copies))
-        rows_seen += sum(map(len, parts)) / copies
+        rows_seen += sum(here) / copies
     for group, lr in zip(optimizer.param_groups, scheduled, strict=True):
         group["lr"] = lr
     return _means(losses, rows_seen)
@@ -87,7 +88,7 @@ def _batches(
     present = {m: there.to(feed.device) for m, there in rows.present.items()}
 
     def made(own: Tensor) -> Batch:
-        batch = feed.batch(positions[own])
+        batch = feed.batch(positions.index_select(0, own))
         if weight is not None:
             batch = replace(batch, weight=weight[own])
         for m, there in present.items():
@@ -96,7 +97,8 @@ def _batches(
         return change(batch)
 
     shares = [_share(place, parts) for place in places]
-    for batch, own in zip(feed.stream(map(torch.cat, shares), made), shares, strict=True):
+    wholes = (own[0] if len(own) == 1 else torch.cat(own) for own in shares)
+    for batch, own in zip(feed.stream(wholes, made), shares, strict=True):
         yield [batch] if len(own) == 1 else batch.split([len(part) for part in own])
 
 
@@ -106,6 +108,8 @@ def _share(place: Tensor, parts: int) -> list[Tensor]:
     Every rank has a row of each part, and together they have the rows that one rank would have in it.
     """
     world = parallel.world() if len(place) >= parallel.world() else 1
+    if world == parts == 1:
+        return [place]
     chunks = place.tensor_split(min(parts, len(place) // world))
     return [chunk.tensor_split(world)[parallel.rank() if world > 1 else 0] for chunk in chunks]
 
