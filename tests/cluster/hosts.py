@@ -26,7 +26,7 @@ hostname "$name"
 mount --make-rprivate /
 mount -t tmpfs -o size=2g,mode=1777 tmpfs /dev/shm
 for file in passwd hosts; do mount --bind "$folder/$file" "/etc/$file"; done
-for path in "$@"; do mkdir -p "$folder/tmp$path"; mount --rbind "$path" "$folder/tmp$path"; done
+for path in "$@"; do there=$folder/tmp/${path#/tmp/}; mkdir -p "$there"; mount --rbind "$path" "$there"; done
 mount --rbind "$folder/tmp" /tmp
 mkdir -p /run/sshd; cd /
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
