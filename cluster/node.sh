@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What every node of a cluster does, on premise, on AWS and under Slurm alike:
+# What every node of a cluster does, on premise and on AWS alike:
 #   node.sh setup     install Sweeper as it was copied here, with the pinned constraints; again: mend what differs
 #   node.sh head      start Ray's head, and MLflow's server on loopback
 #   node.sh worker    join the head at RAY_HEAD_IP

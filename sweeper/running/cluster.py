@@ -19,6 +19,7 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one process
 
 import ray
 
+from sweeper import import_path
 from sweeper.models.errors import UserError
 from sweeper.models.memory import uncollected
 from sweeper.study.schema import Resources
@@ -33,14 +34,14 @@ def address() -> str | None:
     return text if _listens(text) else None  # a cluster that was killed leaves its marker
 
 
-def start(home: Path) -> None:
+def start() -> None:
     """Connect to the cluster, or start one on this machine, so that workers can import this package.
 
     Raises UserError if a cluster is named but does not answer.
     """
     if ray.is_initialized():
         return
-    path = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH", "")]))
+    path = import_path()
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     found = address()
     if found is None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sweeper import ROOT
+from sweeper import import_path
 from sweeper.ledger.storage import Storage
 
 
@@ -27,10 +27,9 @@ class Drawing:
         """Start the process, unless it waits already."""
         if self.process:
             return
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sweeper.reports.figures", str(self.storage.root), self.study],
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": import_path()},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper import ROOT, bridge
+from sweeper import bridge
 from sweeper.ledger.records import RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
@@ -107,7 +107,7 @@ def _execute(order: dict[str, Any]) -> dict[str, Any]:
     from sweeper.running import cluster, tune
     from sweeper.study.schema import Resources
 
-    cluster.start(ROOT)
+    cluster.start()
     try:
         cluster.slots(Resources(cpus=order["cpus"], gpus=order["gpus"], workers=order["workers"]))
         return tune.execute(order)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 
-from sweeper import ROOT, bridge
+from sweeper import bridge
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.records import Announced
 from sweeper.models.errors import UserError
@@ -148,7 +148,7 @@ def make_ready(
         from sweeper.running import cluster
 
         try:
-            cluster.start(ROOT)
+            cluster.start()
             cluster.slots(study.resources)
             refused = checks.result()
             tools.result()

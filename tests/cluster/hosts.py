@@ -43,8 +43,11 @@ def lacking() -> str:
         return f"two hosts in one machine need {', '.join(missing)}"
     spaces = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--mount-proc"]
     wires = "ip link add name probe type veth && ip link add name bridge type bridge"
-    probe = [*spaces, "sh", "-c", f"{wires} && hostname probe && mount -t tmpfs tmpfs /dev/shm"]
-    done = subprocess.run(probe, capture_output=True, text=True, env={**os.environ, "PATH": SEARCH})
+    spaces_named = "ip netns add sweeper-probe && ip netns del sweeper-probe"
+    probe = f"{wires} && {spaces_named} && hostname probe && mount -t tmpfs tmpfs /dev/shm"
+    done = subprocess.run(
+        [*spaces, "sh", "-c", probe], capture_output=True, text=True, env={**os.environ, "PATH": SEARCH}
+    )
     return f"this machine allows no namespaces ({done.stderr.strip()})" if done.returncode else ""
 
 

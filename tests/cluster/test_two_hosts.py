@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import pytest
 from sweeper import ROOT
 from tests.cluster.hosts import NETWORK, Host, lacking, two_hosts
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(lacking()), reason=lacking() or "there can be hosts")]
+pytestmark = pytest.mark.slow
 BIN = Path(sys.prefix, "bin")
 SITE = next(Path(sys.prefix, "lib").glob("python3*/site-packages"))
 STUDY = ("quickstart", "--set", "search.configurations=4", "--set", "final.seeds=[100,101]")
@@ -95,13 +94,11 @@ def prepare(host: Host, storage: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
+    if reason := lacking():
+        pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="sweeper-hosts-", dir="/var/tmp"))
     try:
-        with ExitStack() as stack:
-            try:
-                head, worker = stack.enter_context(two_hosts(folder))
-            except (subprocess.CalledProcessError, RuntimeError) as error:
-                pytest.skip(f"no two hosts can be made in this machine: {error}")
+        with two_hosts(folder) as (head, worker):
             own = Cluster(folder, head, worker)
             for host in (head, worker):
                 prepare(host, folder / "first")

@@ -222,16 +222,16 @@ def test_a_cluster_is_joined_and_otherwise_one_started(marker, monkeypatch):
     calls = []
     monkeypatch.setattr(ray, "init", lambda **given: calls.append(given))
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
-    cluster.start(Path("/home"))
+    cluster.start()
     assert calls[-1]["address"] == "local"
-    assert os.environ["PYTHONPATH"] == os.pathsep.join(["/home", "/elsewhere"])
+    assert os.environ["PYTHONPATH"] == os.pathsep.join([str(ROOT), "/elsewhere"])
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
-        cluster.start(Path("/home"))
+        cluster.start()
         assert calls[-1]["address"] == os.environ["RAY_ADDRESS"]
-    assert calls[-1]["runtime_env"]["env_vars"]["PYTHONPATH"].startswith("/home")
+    assert calls[-1]["runtime_env"]["env_vars"]["PYTHONPATH"].startswith(str(ROOT))
     with pytest.raises(UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:\d+; start it, or unset"):
-        cluster.start(Path("/home"))  # it is gone
+        cluster.start()  # it is gone
     assert len(calls) == 2
 
 
