@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from sweeper import ROOT
-from sweeper.ledger.storage import open_storage
+from sweeper.ledger.uris import open_storage
 from sweeper.models.errors import UserError
 
 Check = tuple[bool, str]
@@ -27,7 +27,10 @@ def checks(storage: str, data_root: Path | None) -> Iterator[Check]:
     try:
         place = open_storage(storage)
         free = shutil.disk_usage(place.root).free / 2**30
-        yield free > 1, f"storage {place.root} is writable, {free:.0f} GiB free (1 GiB is needed)"
+        yield (
+            free > 1,
+            f"storage {place.address(place.root)} is writable, {free:.0f} GiB free (1 GiB is needed)",
+        )
     except UserError as error:
         yield False, str(error)
     if data_root is None:

@@ -84,7 +84,7 @@ class Session:
     def order(self, run: Run) -> dict[str, Any]:
         """Return a run's order, kept in its folder as run.json."""
         made = as_order(self.study, run, self.workspace.storage, self.workspace.data_root)
-        bridge.write_json(self.workspace.storage.run(run.key) / "run.json", made)
+        self.workspace.storage.write(self.workspace.storage.run(run.key) / "run.json", made)
         return made
 
     def settle(self, run: Run, result: Mapping[str, Any]) -> None:
@@ -110,18 +110,21 @@ class Session:
         from sweeper.tracking.writing import CLOSE_SECONDS
 
         self.progress.show(last=True)
+        storage = self.workspace.storage
         found = report.build(History.of(self.study.study, self.ledger.records))
         made = [
             self.folder / "study.yaml",
             *report.write(found, self.folder),
-            self.workspace.storage.ledger,
+            storage.ledger,
         ]
         self.tracker.start()
         self.tracker.close(HURRY_SECONDS if hurry else CLOSE_SECONDS)
-        lines = [found.text("md"), "written:", *(f"  {path}" for path in made)]
+        lines = [found.text("md"), "written:", *(f"  {storage.address(path)}" for path in made)]
         if figures := self.drawing.finish():
             names = ", ".join(sorted({path.stem for path in figures}))
-            lines.append(f"  {figures[0].parent}/ ({names}: png and pdf)")
+            lines.append(f"  {storage.address(figures[0].parent)}/ ({names}: png and pdf)")
+        self.ledger.check()  # who has lost the ledger writes no more
+        storage.keep(self.folder)
         lines.append(self.tracker.how_to_open())
         return "\n".join(lines), found.complete
 

@@ -19,7 +19,7 @@ from sweeper import ROOT, bridge
 from sweeper.models.errors import UserError
 from sweeper.running import cluster
 from sweeper.running import tune as executor
-from sweeper.running.orders import PATHS, execute_here
+from sweeper.running.orders import execute_here
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, parse
 from sweeper.study.unfold import unfold
@@ -182,11 +182,12 @@ def test_a_run_that_never_fits_is_refused(cluster_of):
         cluster.slots(Resources(gpus=0.5, workers=2))
 
 
-def test_a_run_with_a_gpu_trains_on_it(monkeypatch):
+def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(bridge, "execute", lambda order, device: seen.append(device) or {})
     order = {
-        **dict.fromkeys((*PATHS, "payload", "limits", "checkpoints")),
+        **dict.fromkeys(("data_root", "cache", "training", "payload", "limits", "checkpoints")),
+        "folder": str(tmp_path),
         "plugins": [],
         "cpus": 1.0,
         "workers": 1,
