@@ -116,7 +116,10 @@ class Bucket:
             yield
         except (Boto3Error, BotoCoreError, ClientError) as error:
             said = re.sub(r"//[^/@]*@", "//***@", " ".join(str(error).split()))[:300]
-            raise UserError(f"bucket {self.name!r} cannot be used ({type(error).__name__}: {said})") from None
+            raise UserError(
+                f"bucket {self.name!r} cannot be used ({type(error).__name__}: {said}); it must be there, and"
+                " AWS_ENDPOINT_URL and the credentials of the environment those of its store"
+            ) from None
 
 
 def endpoint() -> str:

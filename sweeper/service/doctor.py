@@ -17,6 +17,7 @@ from sweeper.models.errors import UserError
 
 Check = tuple[bool, str]
 CONSTRAINTS = ROOT / "constraints.txt"
+OPTIONAL = {"boto3": "storage in a bucket", **dict.fromkeys(("moto", "pytest", "ruff"), "the tests")}
 
 
 def checks(storage: str, data_root: Path | None) -> Iterator[Check]:
@@ -53,8 +54,8 @@ def _versions() -> Iterator[Check]:
         try:
             found = version(name)
         except PackageNotFoundError:
-            optional = name in ("pytest", "ruff")
-            yield optional, f"{name} is not installed" + (" (needed for the tests only)" if optional else "")
+            use = OPTIONAL.get(name)
+            yield use is not None, f"{name} is not installed" + (f" (needed for {use} only)" if use else "")
             continue
         if found.split("+")[0] != pinned:
             yield False, f"{name} {found} is installed, {pinned} is pinned in constraints.txt"

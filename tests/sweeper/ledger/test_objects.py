@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.ledger import bucket, lease, loan, segments, uris
+from sweeper.ledger import bucket, lease, loan, segmented, segments, uris
 from sweeper.ledger.bucket import Bucket, Entry, Found
 from sweeper.ledger.lease import Lease, Lost
 from sweeper.ledger.records import RunRecord
@@ -80,7 +80,7 @@ def test_a_path_has_one_address_on_every_machine(elsewhere):
 
 
 def test_a_store_that_refuses_or_is_away_is_told_in_a_sentence(objects, monkeypatch):
-    with pytest.raises(UserError, match=r"bucket 'nobodys' cannot be used \(NoSuchBucket"):
+    with pytest.raises(UserError, match=r"bucket 'nobodys' cannot be used \(NoSuchBucket.*must be there"):
         uris.open_storage("s3://nobodys/x")
     monkeypatch.setattr(bucket, "ATTEMPTS", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:secret@127.0.0.1:9")
@@ -301,11 +301,14 @@ def test_many_segments_become_one_and_whoever_reads_meanwhile_finds_each_record_
         made.merge()
         return get(*of)
 
+    early = Segments(objects, "ledger/", tmp_path / "early" / "ledger.jsonl")
+    early.pull()
     monkeypatch.setattr(Bucket, "get", merged_meanwhile)
     late.pull()
-    assert [*reads, late.path.read_text()] == ["".join(lines)] * 5
+    early.pull()
+    assert [*reads, late.path.read_text(), early.path.read_text()] == ["".join(lines)] * 6
     assert list(objects.list("ledger/")) == ["ledger/00000001-00000008.jsonl"]
-    assert made.held == late.held == [Segment(1, 8, made.held[0].etag, len("".join(lines)))]
+    assert made.held == late.held == early.held == [Segment(1, 8, made.held[0].etag, len("".join(lines)))]
     made.merge()
     assert len(objects.list("ledger/")) == 1
 
@@ -328,16 +331,33 @@ def test_a_driver_whose_lease_was_taken_appends_nothing(elsewhere, aged):
     assert keys(elsewhere("c").open_ledger()) == ["k0", "k1"]
 
 
-def test_who_reads_while_a_driver_of_this_machine_is_at_work_leaves_its_file_alone(elsewhere):
-    storage = elsewhere("a")
+def test_who_reads_while_a_driver_of_this_machine_is_at_work_leaves_its_file_alone(elsewhere, monkeypatch):
+    monkeypatch.setattr(segmented, "EVERY_SECONDS", 3600.0)
+    storage, put, seen = elsewhere("a"), Bucket.put, []
     driver = storage.open_ledger()
     driver.lock()
-    driver.segments.push = lambda: None  # nothing is in the bucket yet
     driver.append(run(0))
-    assert keys(storage.open_ledger()) == ["k0"]
-    del driver.segments.push
+
+    def read_meanwhile(*of, **how):
+        etag = put(*of, **how)
+        monkeypatch.setattr(Bucket, "put", put)
+        driver.append(run(1))
+        seen.extend(keys(storage.open_ledger()))
+        return etag
+
+    monkeypatch.setattr(Bucket, "put", read_meanwhile)
+    driver.segments.push()
     driver.unlock()
-    assert keys(elsewhere("b").open_ledger()) == ["k0"]
+    assert seen == keys(elsewhere("b").open_ledger()) == ["k0", "k1"]
+
+
+def test_a_copy_that_was_lost_is_fetched_again(elsewhere):
+    ledger = elsewhere("a").open_ledger()
+    ledger.lock()
+    ledger.append(run(0))
+    ledger.unlock()
+    ledger.path.unlink()
+    assert keys(elsewhere("a").open_ledger()) == ["k0"]
 
 
 # runs
