@@ -57,9 +57,9 @@ class Lease:
             self._renew_after(RENEWED)
 
     def check(self) -> None:
-        """Raise Lost if another driver has the lease."""
+        """Raise Lost if another driver has the lease, or could have before the next look."""
         with self._guard:
-            self._renew_after(EXPIRES)
+            self._renew_after(EXPIRES - RENEWED)
 
     def release(self) -> None:
         """Give the lease up, if it is held."""

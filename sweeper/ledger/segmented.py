@@ -15,7 +15,6 @@ from sweeper.ledger.segments import Segments
 from sweeper.models.errors import UserError
 
 EVERY_SECONDS = 1.0
-PATIENCE = 60.0  # with another process of this machine that reads the bucket
 
 
 class SegmentedLedger(Ledger):
@@ -26,6 +25,7 @@ class SegmentedLedger(Ledger):
         self.lease = Lease(bucket, f"{prefix}ledger.lease", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._alone = FileLock(path.with_suffix(".pulled"))
+        self._lost: Lost | None = None
         self._ended = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="segments", daemon=True)
         try:
@@ -39,7 +39,7 @@ class SegmentedLedger(Ledger):
         """Hold the ledger by its lease; raise UserError if another driver does."""
         self.lease.acquire()
         try:
-            self._alone.acquire(timeout=PATIENCE)
+            self._alone.acquire()  # who reads lets go soon
             self.segments.pull()
             self.segments.merge()
             super().lock()
@@ -50,6 +50,8 @@ class SegmentedLedger(Ledger):
 
     def check(self) -> None:
         """Raise UserError if another driver has taken the ledger over."""
+        if self._lost:
+            raise self._lost
         self.lease.check()
 
     def append(self, record: Record) -> None:
@@ -80,7 +82,8 @@ class SegmentedLedger(Ledger):
             try:
                 self.lease.keep()
                 self.segments.push()
-            except Lost:
+            except Lost as error:
+                self._lost = error
                 return
             except UserError:
                 continue

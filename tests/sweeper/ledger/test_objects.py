@@ -331,6 +331,21 @@ def test_a_driver_whose_lease_was_taken_appends_nothing(elsewhere, aged):
     assert keys(elsewhere("c").open_ledger()) == ["k0", "k1"]
 
 
+def test_a_driver_whose_segments_another_process_writes_appends_nothing_more(elsewhere, objects, monkeypatch):
+    monkeypatch.setattr(segmented, "EVERY_SECONDS", 0.01)
+    ledger = elsewhere("a").open_ledger()
+    ledger.lock()
+    objects.put("sweeps/ledger/00000001-00000001.jsonl", b"another's\n")
+    ledger.append(run(0))
+    ledger._follower.join(60)
+    for _ in range(2):
+        with pytest.raises(Lost):
+            ledger.append(run(1))
+    with pytest.raises(Lost):
+        ledger.unlock()
+    assert keys(ledger) == ["k0"]
+
+
 def test_who_reads_while_a_driver_of_this_machine_is_at_work_leaves_its_file_alone(elsewhere, monkeypatch):
     monkeypatch.setattr(segmented, "EVERY_SECONDS", 3600.0)
     storage, put, seen = elsewhere("a"), Bucket.put, []
