@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -11,6 +12,7 @@ from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
+from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import locate
 from sweeper.running.orders import execute_here
 
@@ -31,8 +33,8 @@ def execute_on_workers(order: Mapping[str, Any]) -> dict[str, Any]:
     gpu = order["gpus"] > 0
     per_worker = {"CPU": order["cpus"]} | ({"GPU": order["gpus"]} if gpu else {})
     place = locate(order["folder"])
-    result, scratch = place.root / "result.json", place.root / SCRATCH
-    place.remove(scratch)  # a killed driver's
+    result = place.root / "result.json"
+    _clear(place)  # what a killed driver left
     trainer = TorchTrainer(
         _rank,
         train_loop_config=dict(order),
@@ -50,7 +52,7 @@ def execute_on_workers(order: Mapping[str, Any]) -> dict[str, Any]:
             raise
         place.write(result, json.loads(str(failures[0])))
     finally:
-        place.remove(scratch)
+        _clear(place)
     return place.read(result)
 
 
@@ -59,7 +61,13 @@ def release(order: Mapping[str, Any]) -> None:
     place = locate(order["folder"])
     if reserved := place.read(place.root / RESERVED):
         remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(reserved))))
-    place.remove(place.root / SCRATCH)
+    _clear(place)
+
+
+def _clear(place: Storage) -> None:
+    """Remove what Ray Train wrote; of ranks that are just dying, some may write yet."""
+    with suppress(OSError):
+        place.remove(place.root / SCRATCH)
 
 
 def _rank(order: dict[str, Any]) -> None:
