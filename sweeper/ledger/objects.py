@@ -38,8 +38,9 @@ class ObjectStorage(Storage):
         return cls(root, Bucket(bucket), f"{prefix}/" if prefix else "")
 
     def address(self, path: Path) -> str:
-        """Return the URI of what `path` stands for."""
-        return f"s3://{self.bucket.name}/{self._key(path)}".rstrip("/")
+        """Return the URI of what `path` stands for; that of the ledger is where its segments are."""
+        key = f"{self.prefix}ledger" if path == self.ledger else self._key(path)
+        return f"s3://{self.bucket.name}/{key}".rstrip("/")
 
     def make(self) -> None:
         """Write an object and remove it; raise UserError if that fails."""

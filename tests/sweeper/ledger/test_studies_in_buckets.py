@@ -61,6 +61,7 @@ def test_a_study_in_a_bucket_is_that_in_a_folder(here, study_file, objects, uri,
     assert bucket.table == folder.table
     assert [run.key for run in bucket.runs] == [run.key for run in folder.runs]
     assert f"  {uri}/studies/tiny/table.md\n" in bucket.out
+    assert f"  {uri}/ledger\n" in bucket.out
 
     machine("b")
     for command in (["report", "tiny"], ["report", "tiny", "--format", "csv"], ["status"], ["plan", study]):
