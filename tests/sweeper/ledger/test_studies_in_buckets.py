@@ -57,19 +57,16 @@ def test_a_study_in_a_bucket_is_that_in_a_folder(here, study_file, objects, uri,
     folder = here("run", study)
     machine("a")
     bucket = here("run", study, "--storage", uri)
-    assert (bucket.code, bucket.err) == (folder.code, folder.err)
+    assert bucket.code == folder.code == 0
     assert bucket.table == folder.table
     assert [run.key for run in bucket.runs] == [run.key for run in folder.runs]
     assert f"  {uri}/studies/tiny/table.md\n" in bucket.out
     assert f"  {uri}/ledger\n" in bucket.out
+    assert "sweeps/studies/tiny/table.md" in objects.list("sweeps/studies/")
 
     machine("b")
-    for command in (["report", "tiny"], ["report", "tiny", "--format", "csv"], ["status"], ["plan", study]):
-        there, here_ = here(*command, "--storage", uri), here(*command)
-        assert there.code == here_.code == 0
-        assert [line for line in there.out.splitlines() if " s" not in line] == [
-            line for line in here_.out.splitlines() if " s" not in line
-        ]
+    for command in (["report", "tiny", "--format", "csv"], ["status"], ["plan", study]):
+        assert here(*command, "--storage", uri).out == here(*command).out
     again = here("run", study, "--storage", uri)
     assert again.runs == []
     assert again.table == folder.table
