@@ -49,6 +49,11 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
+def anyone(flag: bool) -> bool:
+    """Say whether the flag is true on any rank."""
+    return bool(total(torch.tensor(float(flag), device=_device()))) if world() > 1 else flag
+
+
 def mean(value: Tensor, rows: float) -> Tensor:
     """Return the mean over all rows of the global batch, given this rank's mean over its `rows` (no gradient)."""
     if world() == 1:
@@ -107,6 +112,11 @@ def summed(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tens
         for i, value in zip(group, sums, strict=True):
             found[i] = value.view_as(like[i])
     return found
+
+
+def _device() -> torch.device | str:
+    """Return where a message of this process must lie: NCCL sends from a GPU alone."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
 def _counts(rows: int, device: torch.device | str) -> list[int]:

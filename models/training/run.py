@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.models import memory
 from sweeper.models.data.cache import Datasets
-from sweeper.models.errors import Diverged, UserError
+from sweeper.models.errors import Diverged, Left, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from sweeper.models.values import DataSpec
 
 SAVE_EVERY_SECONDS = 30.0
+FULL_BYTES = 2**20  # what a disk must have left to count as one that is not full
 OF_DATA = ("name", "fingerprint", "label")  # what a payload says of its dataset beside the options
 _datasets = Datasets()
 
@@ -52,10 +55,14 @@ class Order:
 
 
 def execute(
-    order: Order, device: str = "cpu", on_epoch: Callable[[dict[str, float]], None] | None = None
+    order: Order,
+    device: str = "cpu",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    pulse: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Carry out one run and return its result; whatever it raises becomes part of the result.
+    """Carry out one run and return its result; whatever it raises becomes part of the result, but Left is raised.
 
+    `pulse` is called at every step; where it says so at the end of an epoch, the run saves its state and leaves.
     A checkpoint found in its folder is resumed, a finished run with its best.pt is only evaluated under the conditions
     it lacks. With several ranks every rank calls this and rank 0 writes.
     """
@@ -69,10 +76,14 @@ def execute(
     started = time.time()
     result: dict[str, Any] = {"started": started, "host": os.uname().nodename}
     try:
-        result |= _carried_out(order, device, on_epoch)
+        result |= _carried_out(order, device, on_epoch, pulse)
+    except Left:
+        raise
     except Diverged as error:
         result |= {"status": "diverged", "error": {"class": "diverged", "message": str(error)}}
     except Exception as error:  # the boundary: any failure of a run is a record, and the worker stays warm
+        if _is_full(order.folder):  # no failure of the run, and no place for its record
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(order.folder)) from error
         result |= {"status": "failed", "error": {"class": _error_class(error), "message": _one_line(error)}}
         result["trace"] = traceback.format_exc(limit=-12)
     if device != "cpu":
@@ -126,8 +137,11 @@ def write_json(path: Path, value: object) -> None:
     """Write JSON through a temporary file and a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, default=str))
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(value, default=str))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def options_of(named: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +150,10 @@ def options_of(named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _carried_out(
-    order: Order, device: str, on_epoch: Callable[[dict[str, float]], None] | None
+    order: Order,
+    device: str,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+    pulse: Callable[[], bool],
 ) -> dict[str, Any]:
     import numpy as np
 
@@ -156,7 +173,7 @@ def _carried_out(
         method.load_state_dict(best)
         result = earlier
     else:
-        result, predictions["predictions"] = _trained(order, method, dataset, device, on_epoch)
+        result, predictions["predictions"] = _trained(order, method, dataset, device, on_epoch, pulse)
         # what other studies tested it under stays: the same run gives the same weights
         result["metrics"] = {**(earlier["metrics"] if earlier else {}), **result["metrics"]}
     for condition in uncovered(result, payload):
@@ -177,6 +194,7 @@ def _trained(
     dataset: Dataset,
     device: str,
     on_epoch: Callable[[dict[str, float]], None] | None,
+    pulse: Callable[[], bool],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train the method and return the result and its predictions on validation."""
     from sweeper.models import parallel
@@ -203,6 +221,7 @@ def _trained(
         resume=resume,
         save_every=SAVE_EVERY_SECONDS,
         on_epoch=on_epoch,
+        pulse=pulse,
     )
     found = evaluate(method, splits.validation)
     result = {
@@ -236,8 +255,14 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def _error_class(error: Exception) -> str:
     text = str(error).lower()
-    short = "out of memory" in text or "can't allocate memory" in text
-    return "OOM" if short or isinstance(error, MemoryError) else type(error).__name__
+    if "out of memory" in text or "can't allocate memory" in text or isinstance(error, MemoryError):
+        return "OOM"
+    return "MissingFile" if isinstance(error, FileNotFoundError) else type(error).__name__
+
+
+def _is_full(folder: Path) -> bool:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free < FULL_BYTES
 
 
 def _one_line(error: Exception) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sweeper import bridge
 from sweeper.ledger.storage import Storage
 from sweeper.study.runs import Run
-from sweeper.study.schema import Study
+from sweeper.study.schema import Resources, Study
 
 PATHS = ("folder", "data_root", "cache", "training")
 
 
-def as_order(study: Study, run: Run, storage: Storage, data_root: Path | None) -> dict[str, Any]:
-    """Return a run's order."""
+def as_order(
+    study: Study, run: Run, storage: Storage, data_root: Path | None, need: Resources
+) -> dict[str, Any]:
+    """Return the order of a run that reserves what it needs."""
     paths = {
         "folder": storage.run(run.key),
         "data_root": data_root,
@@ -30,14 +32,16 @@ def as_order(study: Study, run: Run, storage: Storage, data_root: Path | None) -
         "limits": run.limits,
         "plugins": list(study.plugins),
         "checkpoints": study.checkpoints,
-        **study.resources.model_dump(),
+        **need.model_dump(),
     }
 
 
-def execute_here(order: Mapping[str, Any], device: str | None = None) -> dict[str, Any]:
+def execute_here(
+    order: Mapping[str, Any], device: str | None = None, pulse: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
     """Carry out an order in this process, on a GPU if it asks for one, and return the result."""
     paths = {name: Path(order[name]) if order[name] else None for name in PATHS}
     given = {name: order[name] for name in ("payload", "limits", "checkpoints")}
     threads = max(1, int(order["cpus"]))
     made = bridge.Order(**given, **paths, plugins=tuple(order["plugins"]), threads=threads)
-    return bridge.execute(made, device or ("cuda" if order["gpus"] else "cpu"))
+    return bridge.execute(made, device or ("cuda" if order["gpus"] else "cpu"), pulse=pulse)

@@ -14,6 +14,8 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
 from sweeper import bridge
+from sweeper.models.errors import Left
+from sweeper.running import leaving
 from sweeper.running.orders import execute_here
 
 SCRATCH = "train"  # in the run's folder, which all nodes see, while Ray Train is at work
@@ -46,6 +48,8 @@ def execute_on_workers(order: Mapping[str, Any]) -> dict[str, Any]:
         trainer.fit()
     except train.WorkerGroupError as error:
         failures = list(error.worker_failures.values())
+        if left := next((failure for failure in failures if isinstance(failure, Left)), None):
+            raise left from None
         if not all(isinstance(failure, RankFailed) for failure in failures):
             raise
         bridge.write_json(result, json.loads(str(failures[0])))
@@ -65,7 +69,8 @@ def release(order: Mapping[str, Any]) -> None:
 def _rank(order: dict[str, Any]) -> None:
     if train.get_context().get_world_rank() == 0:
         _reserved(order).write_text(get_current_placement_group().id.hex())
-    result = execute_here(order, str(get_device()))
+    with leaving.Pulse(Path(order["folder"]), order["silence"]) as pulse:
+        result = execute_here(order, str(get_device()), pulse)
     if result["status"] == "failed":
         raise RankFailed(json.dumps(result))
 

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from sweeper.cli import main
-from sweeper.running import cluster
+from sweeper.running import cluster, room
 
 Refused = Callable[..., str]
 
@@ -23,7 +23,7 @@ def pretended(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         return
     for name in ("start", "stop"):
         monkeypatch.setattr(cluster, name, lambda *_: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})
+    monkeypatch.setattr(room, "present", lambda: [{"CPU": 4.0}])
 
 
 @pytest.fixture
