@@ -17,11 +17,14 @@ from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
 
+REPEATABLE = ("done", "pruned", "diverged")  # all would be so again
+
 
 class Planner:
     """All arms of a study; `take` the next run, `settle` it with its record. `note` receives ledger records.
 
-    `records` are the finished runs by key, `proposed` the configurations by arm and number, as the ledger has them.
+    `records` are the runs by key, `proposed` the configurations by arm and number, as the ledger has them. Runs that
+    failed are done again.
     """
 
     def __init__(
@@ -33,7 +36,8 @@ class Planner:
         note: Callable[[Record], None],
     ) -> None:
         self.study = study
-        self.records = dict(records)
+        self.known = records
+        self.records: dict[str, RunRecord | None] = {}
         self.taken: dict[str, Run] = {}
         self.trained: set[str] = set()
         self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note) for arm in arms]
@@ -57,6 +61,13 @@ class Planner:
             self.trained.add(run.training)
         for race in self.races:
             race.settle(key)
+
+    def record(self, key: str) -> RunRecord | None:
+        """Return the record of a run: of those settled, or as the ledger had it, looked up once."""
+        if key not in self.records:
+            found = self.known.get(key)
+            self.records[key] = found if found and found.status in REPEATABLE else None
+        return self.records[key]
 
     def ready(self, run: Run) -> bool:
         """Whether a run need not wait for another that does the same training now."""

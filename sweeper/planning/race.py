@@ -22,8 +22,10 @@ SAME_ERROR_STOPS = 3
 class Runs(Protocol):
     """What all arms of a study share: the records so far, and the runs under way."""
 
-    records: Mapping[str, RunRecord]
     taken: dict[str, Run]
+
+    def record(self, key: str) -> RunRecord | None:
+        """Return the record of a run."""
 
     def ready(self, run: Run) -> bool:
         """Whether a run need not wait for another that does the same training now."""
@@ -90,7 +92,7 @@ class Race:
         Other arms, configurations and studies share runs, and may have ended them earlier or not at all, or
         tested them under other conditions.
         """
-        record = self.shared.records.get(run.key)
+        record = self.shared.record(run.key)
         if record is None or (record.done and not run.covered(record.metrics)):
             return None
         limits = {int(epoch): self.sign * limit for epoch, limit in run.limits.items()}
@@ -223,7 +225,7 @@ class Race:
 
     def _share(self, run: Run) -> None:
         """Note a search run that was carried out as another's, so that it counts here as well."""
-        record = self.shared.records[run.key]
+        record = self.shared.record(run.key)
         place = (self.arm.key, run.configuration, run.stage)
         if run.stage == "search" and (record.arm, record.configuration, record.stage) != place:
             arm, configuration, stage = place

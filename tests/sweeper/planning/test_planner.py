@@ -18,13 +18,13 @@ from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord, Selected, Shared
 from sweeper.planning import preview
-from sweeper.planning.planner import Planner
+from sweeper.planning.planner import REPEATABLE, Planner
 from sweeper.planning.race import SAME_ERROR_STOPS
 from sweeper.planning.racing import RULES
 from sweeper.reports.caption import caption
 from sweeper.service.progress import Progress
 from sweeper.service.run import reusing
-from sweeper.service.session import REPEATABLE, announcement, as_record, proposals
+from sweeper.service.session import announcement, as_record, proposals
 from sweeper.study.schema import parse
 from sweeper.study.unfold import unfold
 from sweeper.tracking import view
