@@ -33,17 +33,23 @@ MINE = {
 
 def multiply(storage: Storage, runs: int) -> None:
     """Add the same study under other names, with other keys, until the ledger has so many runs."""
-    text = storage.ledger.read_text()
-    records = [json.loads(line) for line in text.splitlines()]
-    own = sum(record["kind"] == "run" for record in records)
-    names = {arm["key"] for arm in records[0]["arms"]}
-    names |= {record[name] for record in records for name in ("key", "work") if record["kind"] == "run"}
-    parts = text.replace('"mine"', '"\0"').split('"')  # every other one is a string
+    plan, *lines = storage.ledger.read_text().splitlines(keepends=True)
+    records = [json.loads(line) for line in lines]
+    own = [record for record in records if record["kind"] == "run"]
+    names = {record[name] for record in own for name in ("arm", "key", "work")}
+    parts = "".join(lines).replace('"mine"', '"\0"').split('"')  # every other one is a string
+    plans = [{**json.loads(plan), "study": f"other{i}", "arms": []} for i in range(STUDIES - 1)]
     with storage.ledger.open("a") as file:
-        for copy in range(1, runs // own):
+        for copy in range(1, runs // len(own)):
+            announced = plans[copy % len(plans)]
             other = {name: hashlib.sha256(f"{copy}{name}".encode()).hexdigest()[:16] for name in names}
-            other["\0"] = f"other{copy % (STUDIES - 1)}"
+            other["\0"] = announced["study"]
             file.write('"'.join(other.get(part, part) for part in parts))
+            announced["arms"] += [
+                {**arm, "key": other[arm["key"]], "axes": {**arm["axes"], "dataset": str(copy)}}
+                for arm in json.loads(plan)["arms"]
+            ]
+        file.writelines(json.dumps(announced) + "\n" for announced in plans)
 
 
 def measured(*arguments: str) -> str:

@@ -226,6 +226,15 @@ def test_a_record_that_cannot_be_written_leaves_the_ledger_as_it_was(path):
     assert list(Ledger(path).runs) == list(ledger.runs) == ["k0"]
 
 
+def test_a_small_ledger_has_no_index_and_a_large_one_has(path, reading):
+    filled(path, 3)
+    Ledger(path)
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        *(["ledger.index"] if reading == "indexed" else []),
+        "ledger.jsonl",
+    ]
+
+
 def test_a_second_process_is_refused_in_one_sentence_until_the_first_lets_go(path):
     first = filled(path, 1)
     second = Ledger(path)
