@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
 
 from sweeper.ledger import lines, records
-from sweeper.ledger.lines import FIELDS, Row, Wanted, parsed, rows, speaks
+from sweeper.ledger.lines import FIELDS, Row, Wanted, parsed, rows
 from sweeper.ledger.records import KINDS, Record
 from sweeper.study import schema
 
 if TYPE_CHECKING:
     import sqlite3
+    from io import FileIO
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -81,19 +82,24 @@ class Index:
 
     def find(self, kind: type[Kind], wanted: Wanted) -> list[Kind]:
         """Return the records of a kind that speak of anything wanted, in order; raise Stale if a line is another."""
-        places = sorted({(offset, length) for *_, offset, length in self._found(kind, wanted)})
-        found = []
+        said: dict[tuple[int, int], set[Row]] = {}
+        for *row, offset, length in self._found(kind, wanted):
+            said.setdefault((offset, length), set()).add(Row(*row))
         try:
             with self.ledger.open("rb", buffering=0) as file:
-                for offset, length in places:
-                    record = self._held.get(offset) or parsed(os.pread(file.fileno(), length, offset))
-                    if not isinstance(record, kind) or not speaks(record, wanted):
-                        raise Stale(f"the line at byte {offset} is another")
-                    self._held[offset] = record
-                    found.append(record)
+                return [self._read(file, *place, own) for place, own in sorted(said.items())]
         except OSError as error:
             raise Stale(str(error)) from error
-        return found
+
+    def _read(self, file: FileIO, offset: int, length: int, said: set[Row]) -> Record:
+        """Return the record of a line that speaks of what is said of it."""
+        record = self._held.get(offset)
+        if record is None:
+            record = parsed(os.pread(file.fileno(), length, offset))
+            if record is None or not said <= set(rows(record)):
+                raise Stale(f"the line at byte {offset} is another")
+            self._held[offset] = record
+        return record
 
     def rows(self, kind: type[Record], wanted: Wanted) -> list[Row]:
         """Return the rows of a kind that speak of anything wanted, in order, without a look at the lines."""

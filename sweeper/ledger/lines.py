@@ -83,9 +83,3 @@ def rows(record: Record) -> list[Row]:
     for row in found:
         "".join(text for text in row if text is not None).encode()
     return found
-
-
-def speaks(record: Record, wanted: Wanted) -> bool:
-    """Return whether a record speaks of anything wanted, which it does if nothing is."""
-    own = rows(record)
-    return not wanted or any(getattr(row, name) in values for name, values in wanted.items() for row in own)

@@ -116,7 +116,7 @@ def reusing(study: Study, arms: Sequence[Arm], ledger: Ledger) -> list[Arm]:
         own = runs.get(key)
         if own and own.done:
             return key
-        others = dict.fromkeys(row.key for row in ledger.rows(RunRecord, work=[work]))
+        others = dict.fromkeys(record.key for record in ledger.of(RunRecord, work=[work]))
         return next((other for other in reversed(others) if counts(runs[other])), key)
 
     return [replace(arm, stand_in=stand_in) for arm in arms]
