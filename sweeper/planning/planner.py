@@ -36,7 +36,7 @@ class Planner:
         note: Callable[[Record], None],
     ) -> None:
         self.study = study
-        self.known = records
+        self.earlier = records
         self.records: dict[str, RunRecord | None] = {}
         self.taken: dict[str, Run] = {}
         self.trained: set[str] = set()
@@ -70,7 +70,7 @@ class Planner:
     def record(self, key: str) -> RunRecord | None:
         """Return the record of a run: of those settled, or as the ledger had it, looked up once."""
         if key not in self.records:
-            found = self.known.get(key)
+            found = self.earlier.get(key)
             self.records[key] = found if found and found.status in REPEATABLE else None
         return self.records[key]
 

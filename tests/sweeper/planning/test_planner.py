@@ -18,7 +18,7 @@ from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord, Selected, Shared
 from sweeper.planning import preview
-from sweeper.planning.planner import REPEATABLE, Planner
+from sweeper.planning.planner import Planner
 from sweeper.planning.race import SAME_ERROR_STOPS
 from sweeper.planning.racing import RULES
 from sweeper.reports.caption import caption
@@ -189,8 +189,7 @@ def arms_of(study, book, code=None):
 
 
 def plan(study, book, code=None):
-    usable = {k: r for k, r in book.runs.items() if r.status in REPEATABLE}
-    return Planner(study, arms_of(study, book, code), usable, proposals([], book), book.note)
+    return Planner(study, arms_of(study, book, code), book.runs, proposals([], book), book.note)
 
 
 def settle(planner, run, result):
