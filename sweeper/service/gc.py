@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History, announcements
+from sweeper.ledger.index import place
 from sweeper.ledger.records import Announced, RunRecord
 from sweeper.ledger.storage import Storage
 
@@ -47,6 +48,8 @@ def waste(storage: Storage, ledger: Ledger) -> list[Waste]:
     for path in sorted((storage.root / "trainings").glob("*.pt")):
         if path.name not in used:
             found.append(Waste(path, "a training that no run shares", _size(path)))
+    for path in sorted(storage.root.glob(f"{place(storage.ledger).name}.*")):
+        found.append(Waste(path, "an index that was not finished", _size(path)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Memory, seen from outside: a worker and the driver after 300 runs of mixed methods, the driver after 5,000 tiny ones."""
+"""Memory, seen from outside: worker and driver after 300 runs of mixed methods, the driver after 5,000 tiny ones."""
 
 from __future__ import annotations
 
