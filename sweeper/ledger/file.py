@@ -69,7 +69,7 @@ class Ledger:
             if line.record is None:
                 self.corrupt.append(line.number)
             else:
-                recent.add(line.record)
+                recent.add(line.record, line.rows)
         self._known = index, recent
 
     @property
@@ -130,7 +130,7 @@ class Ledger:
             self._index(record)
 
     def _index(self, record: Record) -> None:
-        self._known[1].add(record)
+        self._known[1].add(record, rows(record))
 
     def note(self, record: Record) -> None:
         """Add a record that is no run, unless the latest on its subject says the same, whatever the code's state."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
 
 from sweeper.ledger import lines, records
-from sweeper.ledger.lines import FIELDS, Row, Wanted, parsed, rows
+from sweeper.ledger.lines import FIELDS, Row, Wanted, parsed
 from sweeper.ledger.records import KINDS, Record
 from sweeper.study import schema
 
@@ -95,8 +95,8 @@ class Index:
         """Return the record of a line that speaks of what is said of it."""
         record = self._held.get(offset)
         if record is None:
-            record = parsed(os.pread(file.fileno(), length, offset))
-            if record is None or not said <= set(rows(record)):
+            record, rows = parsed(os.pread(file.fileno(), length, offset))
+            if not said <= set(rows):
                 raise Stale(f"the line at byte {offset} is another")
             self._held[offset] = record
         return record
@@ -162,7 +162,7 @@ def _extend(base: sqlite3.Connection, ledger: Path, found: Index | None) -> None
         if line.record is None:
             base.execute("INSERT INTO corrupt VALUES (?)", (line.number,))
         else:
-            own = [(*row, line.offset, line.length) for row in rows(line.record)]
+            own = [(*row, line.offset, line.length) for row in line.rows]
             base.executemany(f"INSERT INTO lines {values}", own)
         end, count = line.offset + line.length, line.number
     base.execute("DELETE FROM whole")

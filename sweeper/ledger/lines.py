@@ -13,19 +13,6 @@ FIELDS = ("key", "study", "arm", "work")  # of a row, by which lines are looked 
 Wanted = Mapping[str, Collection[str]]  # {field: values}, any of which a line is to speak of
 
 
-class Line(NamedTuple):
-    """A line of the file: its number from 1, where it begins and how long it is, in bytes, and its record.
-
-    The record is None where it cannot be read; `whole` is whether the line has its end.
-    """
-
-    number: int
-    offset: int
-    length: int
-    record: Record | None
-    whole: bool
-
-
 class Row(NamedTuple):
     """What a line speaks of: `key` is its subject, of a run the run's; of a plan there is a row for each arm."""
 
@@ -43,6 +30,20 @@ class Row(NamedTuple):
         return self.status == "done"
 
 
+class Line(NamedTuple):
+    """A line of the file: its number from 1, where it begins and how long it is, in bytes, and its record.
+
+    Where it cannot be read the record is None; `rows` are what it speaks of, `whole` is whether it has its end.
+    """
+
+    number: int
+    offset: int
+    length: int
+    whole: bool
+    record: Record | None
+    rows: list[Row]
+
+
 def of(path: Path, offset: int = 0, number: int = 0) -> Iterator[Line]:
     """Yield the lines of a file, there or not, that begin at `offset`, after `number` others; empty ones only count."""
     if not path.exists():
@@ -51,18 +52,17 @@ def of(path: Path, offset: int = 0, number: int = 0) -> Iterator[Line]:
         file.seek(offset)
         for place, content in enumerate(file, number + 1):
             if content.strip():
-                yield Line(place, offset, len(content), parsed(content), content.endswith(b"\n"))
+                yield Line(place, offset, len(content), content.endswith(b"\n"), *parsed(content))
             offset += len(content)
 
 
-def parsed(content: bytes) -> Record | None:
-    """Return the record that a line is, None if it cannot be read."""
+def parsed(content: bytes) -> tuple[Record | None, list[Row]]:
+    """Return the record that a line is, None if it cannot be read, and what it speaks of."""
     try:
         record = typed(json.loads(content))
-        rows(record)
+        return record, rows(record)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return record
+        return None, []
 
 
 def rows(record: Record) -> list[Row]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import TypeVar
 
-from sweeper.ledger.lines import FIELDS, Wanted, rows
+from sweeper.ledger.lines import FIELDS, Row, Wanted
 from sweeper.ledger.records import Record
 
 Kind = TypeVar("Kind", bound=Record)
@@ -18,11 +19,10 @@ class Recent:
         self.records: list[Record] = []
         self._places: dict[tuple[str, str], list[int]] = defaultdict(list)
 
-    def add(self, record: Record) -> None:
-        """Add one; raise TypeError or ValueError where what it speaks of is no text."""
-        own = {(field, text) for row in rows(record) for field in FIELDS if (text := getattr(row, field))}
+    def add(self, record: Record, rows: Iterable[Row]) -> None:
+        """Add one that speaks of what is in these rows."""
         self.records.append(record)
-        for place in own:
+        for place in {(field, text) for row in rows for field in FIELDS if (text := getattr(row, field))}:
             self._places[place].append(len(self.records) - 1)
 
     def find(self, kind: type[Kind], wanted: Wanted) -> list[Kind]:
