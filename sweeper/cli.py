@@ -132,10 +132,10 @@ def _report(options: argparse.Namespace) -> int:
     if options.from_mlflow:
         from sweeper.tracking.writing import fetch_records
 
-        records = fetch_records(options.from_mlflow, options.study)
+        history = History.of(options.study, fetch_records(options.from_mlflow, options.study))
     else:
-        records = _ledger(options).records
-    found = report.build(History.of(options.study, records), **axes)
+        history = History.read(options.study, _ledger(options))
+    found = report.build(history, **axes)
     print(found.text(options.format, partial=options.partial))
     return 0
 
@@ -157,12 +157,14 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from sweeper.ledger.history import announcements
+    from sweeper.ledger.records import Announced
     from sweeper.planning import preview
 
     ledger = _ledger(options)
-    known = announcements(ledger.records)
-    names = [choose("study", options.study, known, "the ledger")] if options.study else []
-    print("\n".join(preview.progress(ledger.records, names)) or f"no study in {ledger.path.parent} yet")
+    plans = announcements(ledger.of(Announced))
+    if options.study:
+        plans = {name: plans[name] for name in [choose("study", options.study, plans, "the ledger")]}
+    print("\n".join(preview.progress(plans.values(), ledger)) or f"no study in {ledger.path.parent} yet")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Where a study's output lies: one folder shared by all studies, so that finished runs are shared too.
 
 ledger.jsonl            the truth
+ledger.index            where in it each line lies, once it is large; made anew when it is gone
 runs/<key>/             run.json, result.json, curve.json, predictions*.npz, best.pt of one run
 trainings/<hash>.pt     trained weights that runs share which differ only in what is fitted after training
 studies/<name>/         study.yaml, tables and figures of one study

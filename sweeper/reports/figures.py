@@ -115,7 +115,7 @@ def _main(root: str, study: str) -> None:
     plots.prepare()
     sys.stdin.read()
     storage = Storage(Path(root))
-    history = History.of(study, Ledger(storage.ledger).records)
+    history = History.read(study, Ledger(storage.ledger))
     draw(history, report.build(history), storage.run, storage.study(study) / "figures")
 
 

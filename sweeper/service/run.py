@@ -12,7 +12,7 @@ from importlib import import_module
 
 from sweeper import bridge
 from sweeper.ledger.file import Ledger
-from sweeper.ledger.records import Announced
+from sweeper.ledger.records import Announced, RunRecord
 from sweeper.models.errors import UserError
 from sweeper.models.memory import uncollected
 from sweeper.service.session import Session, Workspace
@@ -45,7 +45,7 @@ def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool
         refused = make_ready(study, arms, new, workspace, unfit, workers=first is not None)
         if fresh:  # not before: a study that cannot run leaves nothing behind
             ledger.lock()
-        if refused or (fresh and ledger.records):  # or another process was here in the meantime
+        if refused or (fresh and ledger.of(Announced)):  # or another process was here in the meantime
             arms = [arm for arm in arms if arm.key not in refused]
             session = Session(study, workspace, reusing(study, arms, ledger), unfit or [], ledger)
             first = session.take()
@@ -114,23 +114,25 @@ def reusing(study: Study, arms: Sequence[Arm], ledger: Ledger) -> list[Arm]:
     """
     if study.reuse == "code":
         return list(arms)
-    wanted = {f"test/{condition}" for condition in study.conditions}
-    done = {
-        record.work: key
-        for key, record in ledger.runs.items()
-        if record.done and record.work and (record.stage != "final" or wanted <= record.metrics.keys())
-    }
+    wanted, runs = {f"test/{condition}" for condition in study.conditions}, ledger.runs
+
+    def counts(record: RunRecord) -> bool:
+        return record.done and (record.stage != "final" or wanted <= record.metrics.keys())
 
     def stand_in(work: str, key: str) -> str:
-        own = ledger.runs.get(key)
-        return key if own and own.done else done.get(work, key)
+        own = runs.get(key)
+        if own and own.done:
+            return key
+        others = dict.fromkeys(record.key for record in ledger.of(RunRecord, work=[work]))
+        return next((other for other in reversed(others) if counts(runs[other])), key)
 
     return [replace(arm, stand_in=stand_in) for arm in arms]
 
 
 def unchecked(arms: Sequence[Arm], ledger: Ledger) -> list[Arm]:
     """Return the arms that no study has announced as they are now, tested under these conditions."""
-    known = {(arm.key, arm.code, plan.conditions) for plan in ledger.of(Announced) for arm in plan.arms}
+    plans = ledger.of(Announced, arm=[arm.key for arm in arms])
+    known = {(arm.key, arm.code, plan.conditions) for plan in plans for arm in plan.arms}
     return [arm for arm in arms if (arm.key, arm.code, arm.conditions) not in known]
 
 

@@ -24,7 +24,6 @@ from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, Study
 from sweeper.study.unfold import Unfit
 
-REPEATABLE = ("done", "pruned", "diverged")
 HURRY_SECONDS = 3.0
 
 
@@ -51,10 +50,8 @@ class Session:
         self.gpu_memory: dict[tuple[str, int], tuple[float, float]] = {}
         self.folder = workspace.storage.study(study.study)
         self.unwritten: list[Record] | None = [announcement(study, arms, unfit, self.origin["git"])]
-        # runs that failed are not among what the planner knows, and done again
-        usable = {key: record for key, record in ledger.runs.items() if record.status in REPEATABLE}
         self.drawing = Drawing(study.study, workspace.storage)
-        self.planner = Planner(study, list(arms), usable, proposals(arms, ledger), self._write)
+        self.planner = Planner(study, list(arms), ledger.runs, proposals(arms, ledger), self._write)
 
     def open(self) -> None:
         """Begin to write: the study's file, what was decided so far, progress and MLflow."""
@@ -122,7 +119,7 @@ class Session:
         from sweeper.tracking.writing import CLOSE_SECONDS
 
         self.progress.show(last=True)
-        found = report.build(History.of(self.study.study, self.ledger.records))
+        found = report.build(History.read(self.study.study, self.ledger))
         made = [
             self.folder / "study.yaml",
             *report.write(found, self.folder),
@@ -172,14 +169,17 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
 
 
 def proposals(arms: Sequence[Arm], ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
-    """Return {arm: {configuration: parameters}} as proposed so far.
+    """Return {arm: {configuration: parameters}} as proposed so far for these arms, without any for all.
 
     An arm whose runs of any code count begins with what was proposed for it under this code, or else the last one.
     """
+    works = {arm.work for arm in arms if arm.any_code}
+    plans = [plan for study in ledger.of(Announced, work=works) for plan in study.arms if plan.work in works]
+    keys = {arm.key for arm in arms} | {plan.key for plan in plans}
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for record in ledger.of(Proposed):
+    for record in ledger.of(Proposed, **({"arm": keys} if arms else {})):
         found.setdefault(record.arm, {})[record.configuration] = record.parameters
-    announced = [plan for study in ledger.of(Announced) for plan in study.arms if plan.key in found]
+    announced = [plan for plan in plans if plan.key in found]
     for arm in arms:
         earlier = [plan for plan in announced if plan.work == arm.work]
         if arm.any_code and arm.key not in found and earlier:

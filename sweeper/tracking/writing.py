@@ -89,20 +89,21 @@ class Tracker:
         return f"{command}  # then open http://localhost:5000/{self.page}"
 
     def _work(self) -> None:
-        mirror, failures = None, 0
+        mirror, records, failures = None, [], 0
         while True:
             self._news.clear()
             closing = self._closing.is_set()
             try:
                 mirror = mirror or Mirror(self.uri, self.study, self.storage)
                 self.page = f"{mirror.page}/runs?{VIEW}=best"
-                mirror.update(list(self.ledger.records), closing)
+                records = History.read(self.study, self.ledger).records
+                mirror.update(records, closing)
                 self.error, failures = None, 0
             except Exception as error:  # whatever MLflow raises, the study goes on
                 mirror, self.error, failures = None, error, failures + 1
             if closing:
                 return
-            pause = PAUSE_SECONDS[0] + PAUSE_SECONDS[1] * len(self.ledger.records)
+            pause = PAUSE_SECONDS[0] + PAUSE_SECONDS[1] * len(records)
             self._closing.wait(pause * 2 ** min(failures, 7))  # a dead server is asked ever more rarely
             if not failures:
                 self._news.wait()

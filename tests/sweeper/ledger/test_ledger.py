@@ -164,6 +164,10 @@ BROKEN = {
     "no kind": b'{"key":"k9"}',
     "a run without key": b'{"kind":"run"}',
     "a key that is none": b'{"kind":"run","key":[]}',
+    "a key that is no text": b'{"kind":"run","key":"\\ud800","status":"done"}',
+    "an arm that is no text": b'{"kind":"run","key":"k9","status":"done","arm":5}',
+    "a number that is none": b'{"kind":"proposed","arm":"a","configuration":[],"parameters":{}}',
+    "too deep a list": b"[" * 100_000,
     "an unknown kind": b'{"kind":"rnu","key":"k9","status":"done"}',
     "a plan of an unknown rule": json.dumps({**PLAN.raw(), "search": {"racing": "?"}}).encode(),
     "a plan of an arm without key": json.dumps({**PLAN.raw(), "arms": [{"axes": {}}]}).encode(),
@@ -224,6 +228,15 @@ def test_a_record_that_cannot_be_written_leaves_the_ledger_as_it_was(path):
     with pytest.raises(TypeError):
         ledger.append(run("bad", parameters={"value": object()}))
     assert list(Ledger(path).runs) == list(ledger.runs) == ["k0"]
+
+
+def test_a_small_ledger_has_no_index_and_a_large_one_has(path, reading):
+    filled(path, 3)
+    Ledger(path)
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        *(["ledger.index"] if reading == "indexed" else []),
+        "ledger.jsonl",
+    ]
 
 
 def test_a_second_process_is_refused_in_one_sentence_until_the_first_lets_go(path):
