@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -24,7 +25,7 @@ from sweeper.models.training.settings import Settings
 from sweeper.models.training.splits import splits_of
 from tests.models.cases import CASES, SETTINGS, VARIANTS, Case, build, fit, of_all_lengths, synthetic
 from tests.models.ranks import on_two_ranks
-from tests.models.toys import Recorded, method_on
+from tests.models.toys import Normed, Recorded, method_on
 from tests.models.training.test_hooks import Shift, Twice
 from tests.models.training.test_settings import Rated
 from tests.models.training.test_steps import Combining, LeastNorm, Losses, Turns, Weighed, WithoutConflict
@@ -104,10 +105,11 @@ class Job:
     augmented: bool = False
     noisy: bool = False
     bucket: int = 1000
+    net: dict[str, Any] = field(default_factory=dict)
 
     def made(self, data: Dataset) -> Method:
         if not isinstance(self.method, Case):
-            return method_on(self.method, data)
+            return method_on(self.method, data, **self.net)
         fusion = "concat" if entries("method")[self.method.method].facts["fuses"] else None
         return build(self.method.named, data, fusion=fusion, dtype=torch.float64)
 
@@ -155,8 +157,12 @@ JOBS |= {"augmented": Job(Recorded, augmented=True)}
 JOBS |= {f"whole-{cls.__name__}": Job(cls, bucket=buckets.BYTES) for cls in (Recorded, Experts, Crossed)}
 # buckets of one parameter each
 JOBS |= {f"apart-{cls.__name__}": Job(cls, bucket=1) for cls in (Recorded, Experts, Crossed)}
+# batch norm: where it is synchronised, even of a single row on each rank
+normed = partial(Job, Recorded, net={"encoder": Normed, "dropout": 0.0})
+SYNCHRONISED = dataclasses.replace(CLIPPED, batch_norm="synchronised")
+JOBS |= {f"synchronised-{n}": normed(rows=n, settings=SYNCHRONISED) for n in (93, 95)}
 # what is not as on one rank
-UNLIKE = {cls.__name__: Job(cls) for cls in (OfOwnRows, Unheard)}
+UNLIKE = {"local-93": normed(rows=93)} | {cls.__name__: Job(cls) for cls in (OfOwnRows, Unheard)}
 
 
 def outcomes() -> dict[str, dict[str, object]]:
