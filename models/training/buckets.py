@@ -30,7 +30,8 @@ def summed(parameters: Sequence[Parameter]) -> Iterator[None]:
     if parallel.world() == 1:
         yield
         return
-    waiting = [_Bucket(own, place) for place, own in enumerate(filled(parameters))]
+    group = _connection(dist.group.WORLD)  # made here, where all ranks are, and not amid a backward pass
+    waiting = [_Bucket(own, place, group) for place, own in enumerate(filled(parameters))]
     sent: list[_Bucket] = []
 
     def arrived(bucket: _Bucket) -> None:
@@ -67,8 +68,9 @@ def filled(parameters: Sequence[Parameter]) -> list[list[Parameter]]:
 
 
 class _Bucket:
-    def __init__(self, parameters: Sequence[Parameter], place: int) -> None:
-        self.parameters, self.place, self.missing = parameters, place, len(parameters)
+    def __init__(self, parameters: Sequence[Parameter], place: int, group: dist.ProcessGroup) -> None:
+        self.parameters, self.place, self.group = parameters, place, group
+        self.missing = len(parameters)
 
     def send(self) -> _Bucket:
         """Begin to sum the gradients, zero where there is none, and behind them 1 for each that there is."""
@@ -83,7 +85,7 @@ class _Bucket:
                 self.used[i] = 0
             else:
                 value.copy_(p.grad)
-        self.work = dist.all_reduce(flat, group=_connection(dist.group.WORLD), async_op=True)
+        self.work = dist.all_reduce(flat, group=self.group, async_op=True)
         return self
 
     def receive(self) -> None:

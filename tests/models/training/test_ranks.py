@@ -125,7 +125,9 @@ class Job:
 
 
 IN_PARTS = dataclasses.replace(CLIPPED, accumulate=3)
-JOBS = {
+# first, so that nothing has been sent when a bucket is to be sent amid a backward pass
+JOBS = {"first": Job(Crossed, settings=dataclasses.replace(CLIPPED, batch_size=4), bucket=1)}
+JOBS |= {
     f"{c.method}{i}-{n}": Job(c, rows=n, noisy=n == ROWS[0])
     for i, c in enumerate(CASES + VARIANTS)
     for n in ROWS
