@@ -62,6 +62,16 @@ def mean(value: Tensor, rows: float) -> Tensor:
     return (weighted[0] / weighted[1]).to(value.dtype)
 
 
+def stacked(value: Tensor) -> Tensor:
+    """Return the values of all ranks (W, …), whose shapes are the same (no gradient)."""
+    value = value.detach().contiguous()
+    if world() == 1:
+        return value.unsqueeze(0)
+    every = [torch.empty_like(value) for _ in range(world())]
+    dist.all_gather(every, value)
+    return torch.stack(every)
+
+
 def gather(value: Tensor) -> Tensor:
     """Return the rows of all ranks, (B, …), in rank order; gradients flow back to the rank that owns a row."""
     return _Gather.apply(value) if world() > 1 else value
@@ -120,9 +130,7 @@ def _device() -> torch.device | str:
 
 
 def _counts(rows: int, device: torch.device | str) -> list[int]:
-    counts = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(world())]
-    dist.all_gather(counts, torch.tensor([rows], device=device))
-    return [int(c) for c in counts]
+    return stacked(torch.tensor([rows], device=device)).flatten().tolist()
 
 
 class _Gather(torch.autograd.Function):

@@ -41,6 +41,7 @@ class Order:
     the policy `checkpoints` (none | best | all), best.pt and checkpoint.pt. `training` is a checkpoint that outlives
     the run, for those that differ only in what is fitted after training. `limits` {epoch: worst admissible value}
     may end the run early. `threads` is how many torch uses, since they can change a sum's last digit.
+    `channels_last` and `compile` say how a net is computed on a GPU.
     """
 
     payload: Mapping[str, Any]
@@ -52,6 +53,8 @@ class Order:
     checkpoints: str = "best"
     training: Path | None = None
     threads: int | None = None
+    channels_last: bool = False
+    compile: bool = False
 
 
 def execute(
@@ -91,7 +94,7 @@ def execute(
     memory.trim()
     result["seconds"] = result.get("seconds", 0.0) + time.time() - started
     result["bytes"] = sum(path.stat().st_size for path in order.folder.glob("*") if path.is_file())
-    result["memory_mb"] = memory.peak_mb()
+    result |= {"memory_mb": memory.peak_mb(), **memory.gpu_mb(device)}
     if parallel.rank() == 0:
         write_json(order.folder / "result.json", result)
     return result
@@ -161,12 +164,15 @@ def _carried_out(
     from sweeper.models.training import checkpoint
     from sweeper.models.training.build import build_method
     from sweeper.models.training.conditions import under
+    from sweeper.models.training.device import place
 
+    memory.forget_gpu_peak(device)
     payload, folder = order.payload, order.folder
     named = payload["dataset"]
     dataset = _datasets.get(named["name"], options_of(named), order.data_root, order.cache)
     parts = (payload["encoders"], payload["fusion"], payload["method"])
-    method = build_method(dataset.spec, *parts, payload["seed"], order.plugins).to(device)
+    method = build_method(dataset.spec, *parts, payload["seed"], order.plugins)
+    place(method, device, channels_last=order.channels_last, compile=order.compile)
     predictions: dict[str, dict[str, np.ndarray]] = {}
     earlier = _finished(folder)
     if earlier and (best := checkpoint.load(folder / "best.pt", device)):

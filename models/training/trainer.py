@@ -15,8 +15,9 @@
 
 Test data do not exist here. Everything random comes from named streams of the run's seed, so a resumed run equals
 an uninterrupted one, and run r of every method shares initial weights, order and held-out rows. With W ranks each
-trains on its part of the same global batch (parallel.py states the contract). Batch norm is an exception, its
-statistics are those of a rank's own rows, and so is a layer's dropout, as in data-parallel training everywhere.
+trains on its part of the same global batch (parallel.py states the contract). A layer's dropout is an exception, as
+in data-parallel training everywhere, and so is batch norm unless it is synchronised (settings.py): its statistics are
+those of a rank's own rows.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from sweeper.models.maths import metrics
 from sweeper.models.method import Method
 from sweeper.models.streams import stream_seed, torch_stream
 from sweeper.models.training import checkpoint, optimizers
+from sweeper.models.training.batch_norm import synchronise
 from sweeper.models.training.epoch import shuffled, train_epoch
 from sweeper.models.training.evaluation import all_scores, evaluate, quick_scores
 from sweeper.models.training.settings import Settings
@@ -125,6 +127,8 @@ class _Run:
         self.trainable = {name: p.requires_grad for name, p in method.named_parameters()}
         self.optimizer: torch.optim.Optimizer | None = None
         check_parts(method, settings)
+        if settings.batch_norm == "synchronised":
+            synchronise(method)
 
     def fit(self) -> Outcome:
         state = checkpoint.load(self.resume, self.splits.train.device) if self.resume else None

@@ -42,6 +42,7 @@ def execute_here(
     """Carry out an order in this process, on a GPU if it asks for one, and return the result."""
     paths = {name: Path(order[name]) if order[name] else None for name in PATHS}
     given = {name: order[name] for name in ("payload", "limits", "checkpoints")}
+    given |= {name: order.get(name, False) for name in ("channels_last", "compile")}  # which old orders lack
     threads = max(1, int(order["cpus"]))
     made = bridge.Order(**given, **paths, plugins=tuple(order["plugins"]), threads=threads)
     return bridge.execute(made, device or ("cuda" if order["gpus"] else "cpu"), pulse=pulse)

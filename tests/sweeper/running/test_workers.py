@@ -157,6 +157,19 @@ def test_a_run_with_a_gpu_trains_on_it(monkeypatch):
     assert seen == ["cpu", "cuda", "cuda"]
 
 
+def test_how_a_net_is_computed_reaches_the_run_and_is_as_ever_where_an_order_is_old(monkeypatch):
+    seen = []
+    monkeypatch.setattr(bridge, "execute", lambda order, device: seen.append(order) or {})
+    order = dict.fromkeys((*PATHS, "payload", "limits", "checkpoints")) | {
+        "plugins": [],
+        "cpus": 1.0,
+        "gpus": 1.0,
+    }
+    execute_here({**order, **Resources(channels_last=True, compile=True).model_dump()})
+    execute_here(order)
+    assert [(made.channels_last, made.compile) for made in seen] == [(True, True), (False, False)]
+
+
 @pytest.fixture
 def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file in which `ray start` leaves the address of its cluster."""
