@@ -37,7 +37,8 @@ if [ "$others" -gt 0 ]; then
   wait_for "$SLURM_JOB_NUM_NODES"
 fi
 
-echo "MLflow's pages: ssh -L 5000:127.0.0.1:$MLFLOW_PORT $(hostname), then http://localhost:5000"
+[ "$MLFLOW_TRACKING_URI" != "$MLFLOW_ON_HEAD" ] ||
+  echo "MLflow's pages: ssh -L 5000:127.0.0.1:$MLFLOW_PORT $(hostname), then http://localhost:5000"
 env --default-signal=INT python sweeper/launch.py "$@" & # a background job of a script ignores Ctrl-C's signal otherwise
 study=$!
 trap 'kill -INT "$study"' TERM
