@@ -17,7 +17,7 @@ STUDY = {
     "dataset": "digits",
     "methods": ["joint", "ogm"],
     "search": {"configurations": 1},
-    "final": {"seeds": list(range(100, 130))},
+    "final": {"seeds": list(range(100, 115))},
     "train": {"epochs": 60},
 }
 

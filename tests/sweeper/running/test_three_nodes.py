@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import yaml
 from sweeper import ROOT
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.records import RunRecord
+from tests.sweeper.running.nodes import nodes
 
 pytestmark = pytest.mark.slow
 STUDY = {
@@ -27,20 +26,6 @@ STUDY = {
     "final": {"seeds": [100, 101, 102]},
     "train": {"epochs": 3},
 }
-
-
-@pytest.fixture
-def nodes() -> Iterator:
-    """A head and two more nodes of one CPU each."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Ray's own imports
-        from ray.cluster_utils import Cluster
-    node = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
-    for _ in range(2):
-        cluster.add_node(**node)
-    yield cluster
-    cluster.shutdown()
 
 
 def begin(folder: Path, name: str, **environment: str) -> subprocess.Popen[str]:
@@ -64,13 +49,14 @@ def runs(storage: Path) -> list[RunRecord]:
     return [r for r in Ledger(path).records if isinstance(r, RunRecord)] if path.exists() else []
 
 
-def test_a_study_on_three_nodes_loses_one_and_gives_the_table_of_one_node(nodes, tmp_path):
-    process = begin(tmp_path, "three", RAY_ADDRESS=nodes.address)
-    while len(runs(tmp_path / "three")) < 4:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
-    on_three = table(process)
+def test_a_study_on_three_nodes_loses_one_and_gives_the_table_of_one_node(tmp_path):
+    with nodes(3) as cluster:
+        process = begin(tmp_path, "three", RAY_ADDRESS=cluster.address)
+        while len(runs(tmp_path / "three")) < 4:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        on_three = table(process)
     assert on_three == table(begin(tmp_path, "one"))
     done = [record.key for record in runs(tmp_path / "three") if record.done]
     assert sorted(done) == sorted(record.key for record in runs(tmp_path / "one"))
