@@ -104,34 +104,26 @@ def left(lab: Lab) -> str:
     return lab.head.run("pgrep -fl '[r]aylet|[g]cs_server|[m]lflow'", check=False).stdout
 
 
-def test_a_job_runs_on_both_nodes_and_gives_the_table_of_one_machine(lab, undisturbed):
-    storage = lab.folder / "first"
-    job = lab.submit(storage)
-    assert lab.wait(job) == "COMPLETED", lab.output(job)
-    assert table(lab.output(job)) == undisturbed
-    hosts = Counter(run["host"] for run in runs(storage))
-    assert sum(hosts.values()) == RUNS
-    assert min(hosts["head"], hosts["worker"]) > 0
-    assert not left(lab)
-
-
-def test_a_job_at_its_time_limit_ends_in_order_and_the_same_line_goes_on(lab, undisturbed):
+def test_a_job_at_its_time_limit_ends_in_order_and_the_same_line_goes_on_on_both_nodes(lab, undisturbed):
     """Slurm's warning, as --signal=B:TERM@120 asks for it, is sent by hand."""
-    storage = lab.folder / "limited"
+    storage = lab.folder / "store"
     job = lab.submit(storage)
     for _ in range(1200):
         if len(runs(storage)) >= 3:
             break
         time.sleep(0.1)
     lab.slurm(f"scancel --batch --signal=TERM {job}")
-    assert lab.wait(job) == "FAILED"
+    assert lab.wait(job) == "FAILED", lab.output(job)
     assert "ExitCode=130:0" in lab.slurm(f"scontrol show job {job}")
     assert not left(lab)
     before = {run["key"] for run in runs(storage)}
     assert 3 <= len(before) < RUNS
     job = lab.submit(storage)
     assert lab.wait(job) == "COMPLETED", lab.output(job)
+    assert not left(lab)
     assert table(lab.output(job)) == undisturbed
     keys = Counter(run["key"] for run in runs(storage))
     assert len(keys) == RUNS
     assert all(keys[key] == 1 for key in before)
+    hosts = Counter(run["host"] for run in runs(storage))
+    assert min(hosts["head"], hosts["worker"]) > 0
