@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 from sweeper import ROOT
 from sweeper.ledger.storage import open_storage
 from sweeper.models.errors import UserError
+from sweeper.tracking.uris import masked
 
 Check = tuple[bool, str]
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -76,15 +77,15 @@ def _resources() -> Iterator[Check]:
 def _mlflow(uri: str | None) -> Check:
     if uri is None:
         return True, "MLflow: the embedded database in the storage (MLFLOW_TRACKING_URI is not set)"
-    parts = urlparse(uri)
+    parts, told = urlparse(uri), masked(uri)
     if parts.scheme not in ("http", "https"):
-        return True, f"MLflow: {uri}"
+        return True, f"MLflow: {told}"
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         with socket.create_connection((parts.hostname or "", port), timeout=3):
-            return True, f"MLflow at {uri} answers"
+            return True, f"MLflow at {told} answers"
     except OSError as error:
         return (
             False,
-            f"MLflow at {uri} does not answer ({error}); a study would run and be shown when it is back",
+            f"MLflow at {told} does not answer ({error}); a study would run and be shown when it is back",
         )

@@ -13,6 +13,8 @@ NAMES = (
     "simulated",
     "fixed",
     "orchestration",
+    "nodes",
+    "away",
     "datasets",
     "memory",
     "peers",

@@ -20,7 +20,7 @@ from sweeper.models.errors import UserError
 from sweeper.running import cluster
 from sweeper.running.orders import PATHS, execute_here
 from sweeper.study.runs import Run
-from sweeper.study.schema import parse
+from sweeper.study.schema import Resources, parse
 from sweeper.study.unfold import unfold
 
 WITNESS = '''
