@@ -6,7 +6,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from sweeper.models.errors import Left, UserError
@@ -102,16 +101,16 @@ class Dispatch:
     def died(self, name: str, reason: str) -> None:
         """Take word of a run whose worker ended before it; raise UserError if that is a full disk's doing."""
         started = self.running.pop(name)
-        run, folder = started.run, Path(started.order["folder"])
-        if started.order["workers"] > 1:
+        run, order = started.run, started.order
+        if order["workers"] > 1:
             from sweeper.running.ranks import release
 
-            release(started.order)
+            release(order)
         if any(mark in reason for mark in DISK_FULL):
             raise UserError(
-                f"no space is left for {folder}; free some, and the same command goes on from here"
+                f"no space is left for {order['folder']}; free some, and the same command goes on from here"
             )
-        hung = leaving.traces(folder)
+        hung = leaving.traces(order)
         kind, reason = (
             ("Hung", f"no step for {started.need.silence:g} s, {hung}") if hung else ("WorkerDied", reason)
         )

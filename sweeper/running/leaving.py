@@ -8,10 +8,14 @@ from __future__ import annotations
 import faulthandler
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.experimental.internal_kv import _internal_kv_exists, _internal_kv_put
+
+from sweeper.ledger.uris import locate
 
 ALL = "all"
 LISTEN_SECONDS = 1.0
@@ -27,10 +31,13 @@ def _key(whom: str) -> bytes:
     return f"leave/{ray.get_runtime_context().get_job_id()}/{whom}".encode()
 
 
-def traces(folder: Path) -> str:
-    """Return where the processes of a run were when their watchdogs ended them, and forget it; empty if none did."""
+def traces(order: Mapping[str, Any]) -> str:
+    """Return where the processes of a run were when their watchdogs ended them, and forget it; empty if none did.
+
+    With a storage in a bucket only what happened on this machine is known.
+    """
     said = ""
-    for path in sorted(folder.glob(TRACES)):
+    for path in sorted(locate(order["folder"]).root.glob(TRACES)):
         lines = [line.strip() for line in path.read_text().splitlines()]
         path.unlink(missing_ok=True)
         last = max((i for i, line in enumerate(lines) if "most recent call first" in line), default=None)
@@ -46,7 +53,8 @@ class Pulse:
     interpreter. After `silence` seconds without a step it writes where every thread is and ends the process.
     """
 
-    def __init__(self, folder: Path, silence: float) -> None:
+    def __init__(self, order: Mapping[str, Any]) -> None:
+        folder, silence = locate(order["folder"]).root, order["silence"]
         folder.mkdir(parents=True, exist_ok=True)
         self.trace = (folder / TRACES.replace("*", str(os.getpid()))).open("w")
         self.silence = silence

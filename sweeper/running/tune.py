@@ -98,7 +98,7 @@ class _Worker(tune.Trainable):
 
             result = execute_on_workers(order)
         else:
-            with leaving.Pulse(Path(order["folder"]), order["silence"]) as pulse:
+            with leaving.Pulse(order) as pulse:
                 result = execute_here(order, pulse=pulse)
         return {"result": json.dumps(result), "done": True}
 

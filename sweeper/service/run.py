@@ -34,7 +34,7 @@ def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool
     """
     unfit: list[Unfit] | None = [] if skip_unfit else None
     arms = unfold(study, workspace.data_root, workspace.storage.cache, unfit)
-    ledger = Ledger(workspace.storage.ledger)
+    ledger = workspace.storage.open_ledger()
     fresh = not ledger.path.exists()
     try:
         if not fresh:

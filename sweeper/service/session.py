@@ -89,9 +89,10 @@ class Session:
 
     def order(self, run: Run, need: Resources) -> dict[str, Any]:
         """Return a run's order, kept in its folder as run.json."""
-        made = as_order(self.study, run, self.workspace.storage, self.workspace.data_root, need)
+        storage = self.workspace.storage
+        made = as_order(self.study, run, storage, self.workspace.data_root, need)
         made["package"] = self.package
-        bridge.write_json(self.workspace.storage.run(run.key) / "run.json", made)
+        storage.write(storage.run(run.key) / "run.json", made)
         return made
 
     def settle(self, run: Run, result: Mapping[str, Any]) -> None:
@@ -119,18 +120,21 @@ class Session:
         from sweeper.tracking.writing import CLOSE_SECONDS
 
         self.progress.show(last=True)
+        storage = self.workspace.storage
         found = report.build(History.read(self.study.study, self.ledger))
         made = [
             self.folder / "study.yaml",
             *report.write(found, self.folder),
-            self.workspace.storage.ledger,
+            storage.ledger,
         ]
         self.tracker.start()
         self.tracker.close(HURRY_SECONDS if hurry else CLOSE_SECONDS)
-        lines = [found.text("md"), "written:", *(f"  {path}" for path in made)]
+        lines = [found.text("md"), "written:", *(f"  {storage.address(path)}" for path in made)]
         if figures := self.drawing.finish():
             names = ", ".join(sorted({path.stem for path in figures}))
-            lines.append(f"  {figures[0].parent}/ ({names}: png and pdf)")
+            lines.append(f"  {storage.address(figures[0].parent)}/ ({names}: png and pdf)")
+        self.ledger.check()  # who has lost the ledger writes no more
+        storage.keep(self.folder)
         lines.append(self.tracker.how_to_open())
         return "\n".join(lines), found.complete
 

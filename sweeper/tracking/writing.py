@@ -193,12 +193,11 @@ class Mirror:
 
     def _write(self, record: RunRecord, tags: Values) -> Shown:
         """Write a run, its results, curves and files; it counts as running until all is there."""
-        folder = self.storage.run(record.key)
-        curve = json.loads(path.read_text()) if (path := folder / "curve.json").exists() else []
         child = self._create(record.started, tags)
-        self._log(child, record.parameters, view.points_of(record, curve))
-        for path in sorted(path for name in ARTIFACTS for path in folder.glob(name)):
-            self.client.log_artifact(child.id, str(path))
+        self._log(child, record.parameters, view.points_of(record, self.storage.curve(record.key)))
+        with self.storage.lend(self.storage.run(record.key)) as folder:
+            for path in sorted(path for name in ARTIFACTS for path in folder.glob(name)):
+                self.client.log_artifact(child.id, str(path))
         if record.trace:
             self.client.log_text(child.id, record.trace, "traceback.txt")
         self._end(child, STATUS[record.status], record.started + record.seconds)

@@ -18,7 +18,7 @@ import yaml
 from sweeper import ROOT, bridge
 from sweeper.models.errors import UserError
 from sweeper.running import cluster
-from sweeper.running.orders import PATHS, execute_here
+from sweeper.running.orders import execute_here
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, parse
 from sweeper.study.unfold import unfold
@@ -144,11 +144,12 @@ def test_the_key_of_a_run_does_not_depend_on_resources():
     assert keys(train={"epochs": 4}) != alone
 
 
-def test_a_run_with_a_gpu_trains_on_it(monkeypatch):
+def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(bridge, "execute", lambda order, device, pulse: seen.append(device) or {})
     order = {
-        **dict.fromkeys((*PATHS, "payload", "limits", "checkpoints")),
+        **dict.fromkeys(("data_root", "cache", "training", "payload", "limits", "checkpoints")),
+        "folder": str(tmp_path),
         "plugins": [],
         "cpus": 1.0,
     }
@@ -157,10 +158,11 @@ def test_a_run_with_a_gpu_trains_on_it(monkeypatch):
     assert seen == ["cpu", "cuda", "cuda"]
 
 
-def test_how_a_net_is_computed_reaches_the_run_and_is_as_ever_where_an_order_is_old(monkeypatch):
+def test_how_a_net_is_computed_reaches_the_run_and_is_as_ever_where_an_order_is_old(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(bridge, "execute", lambda order, device: seen.append(order) or {})
-    order = dict.fromkeys((*PATHS, "payload", "limits", "checkpoints")) | {
+    monkeypatch.setattr(bridge, "execute", lambda order, device, pulse: seen.append(order) or {})
+    order = dict.fromkeys(("data_root", "cache", "training", "payload", "limits", "checkpoints")) | {
+        "folder": str(tmp_path),
         "plugins": [],
         "cpus": 1.0,
         "gpus": 1.0,

@@ -239,7 +239,7 @@ def test_a_storage_without_a_name(refused: Refused, study_file):
 
 
 def test_a_storage_of_an_unknown_kind(refused: Refused, study_file):
-    assert "'s3'" in refused("run", study_file(), storage="s3://bucket/sweeps")
+    assert "'gs'" in refused("run", study_file(), storage="gs://bucket/sweeps")
 
 
 def test_questions_about_what_is_not_there(refused: Refused):

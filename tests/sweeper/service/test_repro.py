@@ -11,7 +11,7 @@ import yaml
 from sweeper import bridge
 from sweeper.cli import main
 from sweeper.ledger.file import Ledger
-from sweeper.ledger.storage import open_storage
+from sweeper.ledger.uris import open_storage
 from sweeper.running.orders import as_order, execute_here
 from sweeper.service.session import as_record
 from sweeper.study import schema as study
