@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sweeper.bridge import REQUIRED, entries
-from sweeper.models.errors import UserError, choose
+from sweeper.models.errors import UserError, choose, one_line
 from sweeper.study import schema
+from sweeper.study.places import place
 
 if TYPE_CHECKING:
     from sweeper.ledger.file import Ledger
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[options.command](options)
     except UserError as error:
-        print(f"sweeper: {error}", file=sys.stderr)
+        print(f"sweeper: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sweeper: interrupted; the same command goes on from here", file=sys.stderr)
@@ -211,7 +212,7 @@ def _ledger(options: argparse.Namespace) -> Ledger:
 def data_root(given: str | None) -> Path | None:
     """Return the folder of the datasets: --data-root, or SWEEPER_DATA, or none."""
     text = given or os.environ.get("SWEEPER_DATA")
-    return Path(text).expanduser().resolve() if text else None
+    return place("data root", text).resolve() if text else None
 
 
 def _list(kind: str) -> Callable[[argparse.Namespace], int]:

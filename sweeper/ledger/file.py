@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic_core import from_json
 
 from sweeper.ledger.records import Record, RunRecord, typed
 from sweeper.models.errors import UserError
@@ -46,13 +47,13 @@ class Ledger:
         self.corrupt: list[int] = []
         self.runs: dict[str, RunRecord] = {}
         self._latest: dict[tuple[Any, ...], Record] = {}
-        content = self.path.read_bytes() if self.path.exists() else b""
+        content = self.path.read_bytes() if self.path.is_file() else b""
         for number, line in enumerate(content.split(b"\n"), start=1):
             if not line.strip():
                 continue
             try:
-                self._index(typed(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError):
+                self._index(typed(from_json(line)))
+            except (ValueError, KeyError, TypeError):
                 self.corrupt.append(number)
 
     def _index(self, record: Record) -> None:

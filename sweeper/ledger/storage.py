@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from sweeper.models.errors import UserError
+from sweeper.study.places import place
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Storage:
     @property
     def ledger(self) -> Path:
         """The ledger's file."""
-        return self.root / "ledger.jsonl"
+        return self._below("ledger.jsonl")
 
     @property
     def cache(self) -> Path:
@@ -38,15 +39,24 @@ class Storage:
 
     def run(self, key: str) -> Path:
         """The folder of one run."""
-        return self.root / "runs" / key
+        return self._below("runs", key)
 
     def training(self, name: str) -> Path:
         """The checkpoint of a training that several runs share."""
-        return self.root / "trainings" / f"{name}.pt"
+        return self._below("trainings", f"{name}.pt")
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables and figures."""
-        return self.root / "studies" / name
+        return self._below("studies", name)
+
+    def _below(self, *parts: str) -> Path:
+        """Return a path in the storage; raise UserError if a name in it, or a link that lies there, leads elsewhere."""
+        path = self.root.joinpath(*parts)
+        if "\0" in str(path) or path.resolve() != self.root.resolve().joinpath(*parts):
+            raise UserError(
+                f"{str(path)!r} leads out of the storage; take it away, or link the storage as a whole"
+            )
+        return path
 
     def result(self, key: str) -> dict[str, Any] | None:
         """Return the result a worker left for a run, if it is whole."""
@@ -74,7 +84,7 @@ def locate(where: str) -> Storage:
         raise UserError(
             f"storage {where!r} has scheme {uri.scheme!r}; give a folder that every node can write, or file:///such/a/folder"
         )
-    return Storage(Path(unquote(uri.path) if uri.scheme else where).expanduser().resolve())
+    return Storage(place("storage", unquote(uri.path) if uri.scheme else where).resolve())
 
 
 def open_storage(where: str) -> Storage:

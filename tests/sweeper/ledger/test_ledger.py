@@ -173,6 +173,16 @@ BROKEN = {
     "null": b"null",
     "not UTF-8": b'{"kind":"run","key":"\xff"}',
     "a control character": b'{"kind":"run","key":"\x00"}',
+    "nested too deeply": b"[" * 100_000,
+    "a kind that is none": b'{"kind":["run"],"key":"k"}',
+    "metrics that are none": b'{"kind":"run","key":"k","status":"done","metrics":{"validation":[0.5]}}',
+    "a status that is none": b'{"kind":"run","key":"k","status":"dun"}',
+    "an error without a message": b'{"kind":"run","key":"k","status":"failed","error":{"class":"OOM"}}',
+    "a study without arms": json.dumps({**PLAN.raw(), "arms": []}).encode(),
+    "a study without conditions": json.dumps({**PLAN.raw(), "conditions": []}).encode(),
+    "an arm without a method": json.dumps(
+        {**PLAN.raw(), "arms": [{"key": "a", "axes": {"dataset": "digits"}}]}
+    ).encode(),
 }
 
 
