@@ -77,7 +77,9 @@ def _loaded(folder: Path, channels: int) -> ResNetModel:
     from transformers import ResNetModel
 
     try:
-        net, told = ResNetModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        net, told = ResNetModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
         missing = sorted(k for k in told["missing_keys"] if not k.endswith("num_batches_tracked"))
         if missing:  # which would be left at random
             raise ValueError(f"it lacks {missing[0]}")
