@@ -126,6 +126,7 @@ def write_json(path: Path, value: object) -> None:
     """Write JSON through a temporary file and a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # a link that lies there is not followed
     temporary.write_text(json.dumps(value, default=str))
     temporary.replace(path)
 
@@ -167,7 +168,9 @@ def _carried_out(
         )
     if parallel.rank() == 0:
         for name, kept in predictions.items():
-            np.savez_compressed(folder / f"{name}.npz", **kept)
+            path = folder / f"{name}.npz"
+            path.unlink(missing_ok=True)
+            np.savez_compressed(path, **kept)
     return result
 
 
@@ -223,15 +226,15 @@ def _trained(
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
-    """Return what a finished run found, without when and where."""
+    """Return what a finished run found, without when and where; a damaged result counts as none."""
+    names = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds")
     try:
         result = json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError):
+        found = {name: result[name] for name in names}
+        sound = found["status"] == "done" and float(found["seconds"]) >= 0 and dict(found["metrics"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if result["status"] != "done":
-        return None
-    names = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds")
-    return {name: result[name] for name in names}
+    return found if sound else None
 
 
 def _error_class(error: Exception) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from sweeper.ledger.records import RunRecord
 from sweeper.models.errors import UserError
 from sweeper.study.places import place
 
@@ -52,15 +53,20 @@ class Storage:
     def _below(self, *parts: str) -> Path:
         """Return a path in the storage; raise UserError if a name in it, or a link that lies there, leads elsewhere."""
         path = self.root.joinpath(*parts)
-        if "\0" in str(path) or path.resolve() != self.root.resolve().joinpath(*parts):
+        plain = all(part and "\0" not in part and Path(part).name == part for part in parts)
+        if not plain or path.resolve() != self.root.resolve().joinpath(*parts):
             raise UserError(
                 f"{str(path)!r} leads out of the storage; take it away, or link the storage as a whole"
             )
         return path
 
     def result(self, key: str) -> dict[str, Any] | None:
-        """Return the result a worker left for a run, if it is whole."""
-        return _read(self.run(key) / "result.json")
+        """Return the result a worker left for a run, if it is whole and one that can be recorded."""
+        found = _read(self.run(key) / "result.json")
+        try:
+            return found and RunRecord.of({**found, "key": key}) and found
+        except ValueError:
+            return None
 
     def order(self, key: str) -> dict[str, Any] | None:
         """Return what was ordered for a run, if it was ever started."""
@@ -70,9 +76,10 @@ class Storage:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return the JSON of a file, None if it is not there or, after a crash of the machine, not whole."""
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def locate(where: str) -> Storage:

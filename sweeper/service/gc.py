@@ -46,7 +46,7 @@ def waste(storage: Storage, ledger: Ledger) -> list[Waste]:
             ]
     for path in sorted((storage.root / "trainings").glob("*.pt")):
         if path.name not in used:
-            found.append(Waste(path, "a training that no run shares", _size(path)))
+            found.append(Waste(storage.training(path.stem), "a training that no run shares", _size(path)))
     return found
 
 

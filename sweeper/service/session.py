@@ -59,6 +59,7 @@ class Session:
         from sweeper.tracking.writing import Tracker
 
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "study.yaml").unlink(missing_ok=True)  # a link that lies there is not followed
         (self.folder / "study.yaml").write_text(schema.dump(self.study))
         waiting, self.unwritten = self.unwritten or [], None
         for record in waiting:
@@ -189,7 +190,7 @@ def as_record(study: Study, run: Run, result: Mapping[str, Any], origin: Mapping
         "work": run.work,
         "code": run.arm.code,
     }
-    return RunRecord.of({**own, **result, **origin})
+    return RunRecord.of({**result, **own, **origin})
 
 
 def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:

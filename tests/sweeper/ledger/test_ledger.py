@@ -23,6 +23,7 @@ from sweeper.ledger.records import (
     Shared,
     typed,
 )
+from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
 from sweeper.study.schema import Final, Layout, Search, Select
 
@@ -272,3 +273,22 @@ def test_every_record_is_on_disk_when_append_returns(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: seen.append(path.read_bytes()))
     ledger = filled(path, 2)
     assert [typed(json.loads(content.splitlines()[-1])) for content in seen] == list(ledger.of(RunRecord))
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ('{"status": "done", "metrics": {"validation": {"accuracy": 0.5}}}', True),
+        ('{"status": "done", "metrics": {"validation": 0.5}}', False),
+        ('{"status": "finished"}', False),
+        ('{"status": "do', False),
+        ("[]", False),
+        ("1", False),
+        ("{}", False),
+    ],
+)
+def test_a_result_that_cannot_be_recorded_counts_as_none(tmp_path, text, whole):
+    path = Storage(tmp_path).run("k") / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert (Storage(tmp_path).result("k") is not None) == whole

@@ -152,6 +152,18 @@ def test_a_study_goes_on_among_bombs(here, study_file, tmp_path, mark, plant):
     assert here("report", "tiny", "--columns", "metric", "condition").code == 0
 
 
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"status": "done"}', '{"status": "done", "metrics": 1, "seconds": "x"}']
+)
+def test_a_study_goes_on_among_results_that_are_none(here, study_file, tmp_path, text):
+    told = here("run", study_file(**STUDY))
+    (tmp_path / "store" / "ledger.jsonl").unlink()
+    for path in (tmp_path / "store").glob("runs/*/result.json"):
+        path.write_text(text)
+    again = here("run", study_file(**STUDY))
+    assert (again.code, len(again.runs), again.table) == (0, len(told.runs), told.table)
+
+
 def test_features_that_are_a_bomb_are_refused(tmp_path, mark):
     import soundfile
 
