@@ -233,7 +233,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     well = True
     for ok, sentence in doctor.checks(options.storage, data_root(None)):
-        print(f"{'ok  ' if ok else 'FAIL'} {sentence}")
+        print(f"{'ok  ' if ok else 'FAIL'} {one_line(sentence)}")
         well &= ok
     return 0 if well else 1
 

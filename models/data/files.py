@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 
 
 def find(name: str, root: Path | None, relative: str, what: str) -> Path:
@@ -63,9 +63,7 @@ def readable(name: str, path: Path) -> Iterator[None]:
         reason = (
             "an array of Python objects; pad it to one shape, or store words as text" if objects else error
         )
-        raise UserError(
-            f"dataset {name!r}: {path} cannot be read ({' '.join(str(reason).split())})"
-        ) from error
+        raise UserError(f"dataset {name!r}: {path} cannot be read ({one_line(reason)})") from error
 
 
 def blocks(array: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from sweeper.models.encoders.base import ImageEncoder
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 from sweeper.models.schema.ranges import Count
 from sweeper.models.values import InputSpec
 
@@ -85,7 +85,7 @@ def _loaded(folder: Path, channels: int) -> ResNetModel:
             raise ValueError(f"it lacks {missing[0]}")
     except Exception as error:  # whatever reading a foreign or damaged folder raises
         raise UserError(
-            f"weights {str(folder)!r} are no ResNet ({' '.join(str(error).split())[:200]}); give a folder with"
+            f"weights {str(folder)!r} are no ResNet ({one_line(error)[:200]}); give a folder with"
             " config.json and model.safetensors"
         ) from error
     if net.config.num_channels != channels:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.models import memory
 from sweeper.models.data.cache import Datasets
-from sweeper.models.errors import Diverged, UserError
+from sweeper.models.errors import Diverged, UserError, masked, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,8 +73,11 @@ def execute(
     except Diverged as error:
         result |= {"status": "diverged", "error": {"class": "diverged", "message": str(error)}}
     except Exception as error:  # the boundary: any failure of a run is a record, and the worker stays warm
-        result |= {"status": "failed", "error": {"class": _error_class(error), "message": _one_line(error)}}
-        result["trace"] = traceback.format_exc(limit=-12)
+        result |= {
+            "status": "failed",
+            "error": {"class": _error_class(error), "message": one_line(error)[:500]},
+        }
+        result["trace"] = masked(traceback.format_exc(limit=-12))
     if device != "cpu":
         torch.cuda.empty_cache()  # others may share the GPU while this process waits for its next run
     memory.trim()
@@ -98,7 +101,7 @@ def check_builds(spec: DataSpec, payload: Mapping[str, Any], plugins: tuple[str,
         raise
     except Exception as error:  # of a plugin, say
         raise UserError(
-            f"method {name!r} cannot be built ({type(error).__name__}: {_one_line(error)})"
+            f"method {name!r} cannot be built ({type(error).__name__}: {one_line(error)[:500]})"
         ) from error
     for condition in payload["conditions"]:
         if method.conditions is not None and condition not in method.conditions:
@@ -241,7 +244,3 @@ def _error_class(error: Exception) -> str:
     text = str(error).lower()
     short = "out of memory" in text or "can't allocate memory" in text
     return "OOM" if short or isinstance(error, MemoryError) else type(error).__name__
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]

@@ -64,9 +64,10 @@ class Storage:
         """Return the result a worker left for a run, if it is whole and one that can be recorded."""
         found = _read(self.run(key) / "result.json")
         try:
-            return found and RunRecord.of({**found, "key": key}) and found
+            RunRecord.of({**(found or {}), "key": key})
         except ValueError:
             return None
+        return found
 
     def order(self, key: str) -> dict[str, Any] | None:
         """Return what was ordered for a run, if it was ever started."""

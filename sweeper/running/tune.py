@@ -25,6 +25,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from sweeper.models.errors import one_line
 from sweeper.running.cluster import slots
 from sweeper.running.orders import execute_here
 from sweeper.study.runs import Run
@@ -213,4 +214,4 @@ class _Coroner(FIFOScheduler):
     def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
         """Note the last line of what Tune wrote down; the searcher hears of the death next."""
         last = Path(trial.error_file).read_text().strip().splitlines()[-1]
-        self.searcher.reasons[trial.trial_id] = last[:300]
+        self.searcher.reasons[trial.trial_id] = one_line(last)[:300]

@@ -50,7 +50,7 @@ def _versions() -> Iterator[Check]:
         try:
             found = version(name)
         except PackageNotFoundError:
-            optional = name in ("pytest", "ruff")
+            optional = name in ("hypothesis", "pytest", "ruff")
             yield optional, f"{name} is not installed" + (" (needed for the tests only)" if optional else "")
             continue
         if found.split("+")[0] != pinned:
@@ -79,11 +79,11 @@ def _mlflow(uri: str | None) -> Check:
     parts = urlparse(uri)
     if parts.scheme not in ("http", "https"):
         return True, f"MLflow: {uri}"
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=3):
             return True, f"MLflow at {uri} answers"
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: of a port that is none
         return (
             False,
             f"MLflow at {uri} does not answer ({error}); a study would run and be shown when it is back",

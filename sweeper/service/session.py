@@ -198,4 +198,6 @@ def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
     result = storage.result(run.key)
     if not result or result["status"] not in ("done", "diverged"):
         return None
-    return None if bridge.uncovered(result, run.payload) else result
+    metrics = result.get("metrics", {})
+    whole = run.arm.metric in metrics.get("validation", {}) and run.covered(metrics)
+    return result if whole or result["status"] == "diverged" else None

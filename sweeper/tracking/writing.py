@@ -26,7 +26,7 @@ from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Record, RunRecord, typed
 from sweeper.ledger.storage import Storage
-from sweeper.models.errors import UserError, choose
+from sweeper.models.errors import UserError, choose, masked, one_line
 from sweeper.tracking import view
 from sweeper.tracking.view import NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
@@ -57,7 +57,7 @@ class Tracker:
         self.study, self.storage, self.ledger = study, storage, ledger
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.root}/mlflow.db"
         self.page = ""
-        self.where = re.sub(r"//[^/@]*@", "//***@", self.uri)  # a password is not for the terminal
+        self.where = masked(self.uri)  # a password is not for the terminal
         self.error: Exception | None = None
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
@@ -77,7 +77,7 @@ class Tracker:
         self.wake()
         self._thread.join(seconds)
         if self._thread.is_alive() or self.error:
-            reason = " ".join(str(self.error or f"not done after {seconds:.0f} s").split())[:200]
+            reason = one_line(self.error or f"not done after {seconds:.0f} s")[:200]
             lack = f"MLflow at {self.where} lacks a part of study {self.study!r}"
             print(f"{lack} ({reason}); the next start of the study adds it", file=sys.stderr)
 
@@ -306,7 +306,7 @@ def fetch_records(uri: str, study: str) -> list[Record]:
         client = connect(uri)
         experiments = {e.name: e.experiment_id for e in client.search_experiments()}
     except Exception as error:  # whatever MLflow raises
-        raise UserError(f"MLflow at {uri} cannot be read ({' '.join(str(error).split())[:200]})") from error
+        raise UserError(f"MLflow at {uri} cannot be read ({one_line(error)[:200]})") from error
     choose("study", study, experiments, f"MLflow at {uri}")
     for run in runs_of(client, experiments[study], "tags.`sweeper.kind` = 'study'"):
         with tempfile.TemporaryDirectory() as folder:
