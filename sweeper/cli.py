@@ -57,7 +57,7 @@ def program(arguments: Sequence[str] | None = None) -> NoReturn:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        print(f"{self.prog}: {one_line(message)}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
 
 

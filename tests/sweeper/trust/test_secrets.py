@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeper import ROOT
+from sweeper.cli import main
 from sweeper.models.errors import UserError, masked, one_line
 from sweeper.service import doctor
 
@@ -80,6 +82,14 @@ def test_a_password_on_the_command_line_is_not_repeated(here, words):
     assert PASSWORD not in told.out + told.err
 
 
+def test_a_word_too_many_is_told_in_one_line_without_its_password(capsys):
+    with pytest.raises(SystemExit):
+        main(["status", "tiny", f"http://me:{PASSWORD}@host", "a\nb"])
+    assert capsys.readouterr().err == (
+        "sweeper: unrecognized arguments: http://***@host a b; see sweeper --help\n"
+    )
+
+
 @pytest.mark.parametrize(
     "uri",
     [f"http://me:{PASSWORD}@127.0.0.1:9", f"http://me:{PASSWORD}@host:none", f"foo://me:{PASSWORD}@host"],
@@ -95,7 +105,7 @@ def test_a_study_writes_and_prints_no_secret(sweeper, study_file, tmp_path, trac
     (tmp_path / "quotes_method.py").write_text(QUOTES)
     place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # a socket's path has to be short
     study = study_file(methods=["joint", "quotes"], plugins=["quotes_method"], search={"configurations": 1})
-    environment = {**ENVIRONMENT, "RAY_TMPDIR": place, "PYTHONPATH": str(tmp_path)}
+    environment = {**ENVIRONMENT, "RAY_TMPDIR": place, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     if tracking:
         environment["MLFLOW_TRACKING_URI"] = tracking
     try:
