@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
-from pathlib import Path
 from urllib.parse import ParseResult, unquote, urlparse
 
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
+from sweeper.study.places import place
 
 ADMISSIBLE = "give a folder that every node can write, file:///such/a/folder, or s3://bucket/prefix"
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
@@ -23,7 +23,7 @@ def locate(where: str) -> Storage:
         return _in_bucket(uri)
     if uri.scheme not in ("", "file"):
         raise UserError(f"storage {_shown(uri)!r} has scheme {uri.scheme!r}; {ADMISSIBLE}")
-    return Storage(Path(unquote(uri.path) if uri.scheme else where).expanduser().resolve())
+    return Storage(place("storage", unquote(uri.path) if uri.scheme else where).resolve())
 
 
 def open_storage(where: str) -> Storage:
