@@ -87,7 +87,10 @@ def locate(where: str) -> Storage:
     """Return the storage at a folder or a file:// URI, there or not; raise UserError for another scheme."""
     if not where.strip():
         raise UserError("storage is empty; give a folder, or file:///such/a/folder")
-    uri = urlparse(where)
+    try:
+        uri = urlparse(where)
+    except ValueError as error:  # of an address in brackets that is none
+        raise UserError(f"storage {where!r} is no folder and no URI ({error})") from None
     if uri.scheme not in ("", "file"):
         raise UserError(
             f"storage {where!r} has scheme {uri.scheme!r}; give a folder that every node can write, or file:///such/a/folder"
