@@ -18,7 +18,10 @@ def locate(where: str) -> Storage:
     """Return the storage that a folder or a URI names, there or not; raise UserError for what names none."""
     if not where.strip():
         raise UserError(f"storage is empty; {ADMISSIBLE}")
-    uri = urlparse(where)
+    try:
+        uri = urlparse(where)
+    except ValueError as error:  # of an address in brackets that is none
+        raise UserError(f"storage {where!r} is no folder and no URI ({error})") from None
     if uri.scheme == "s3":
         return _in_bucket(uri)
     if uri.scheme not in ("", "file"):

@@ -80,14 +80,15 @@ def _resources() -> Iterator[Check]:
 def _mlflow(uri: str | None) -> Check:
     if uri is None:
         return True, "MLflow: the embedded database in the storage (MLFLOW_TRACKING_URI is not set)"
-    parts, told = urlparse(uri), masked(uri)
-    if parts.scheme not in ("http", "https"):
-        return True, f"MLflow: {told}"
+    told = masked(uri)
     try:
+        parts = urlparse(uri)
+        if parts.scheme not in ("http", "https"):
+            return True, f"MLflow: {told}"
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=3):
             return True, f"MLflow at {told} answers"
-    except (OSError, ValueError) as error:  # ValueError: of a port that is none
+    except (OSError, ValueError) as error:  # ValueError: of a host or a port that is none
         return (
             False,
             f"MLflow at {told} does not answer ({error}); a study would run and be shown when it is back",

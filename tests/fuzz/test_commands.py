@@ -21,7 +21,7 @@ WORDS = [
     "a" * 300,
     "a/b",
     "~",
-    "~nobody/x",
+    "~no_such_user/x",
     "\\",
     "*",
 ]

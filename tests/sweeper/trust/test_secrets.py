@@ -92,7 +92,12 @@ def test_a_word_too_many_is_told_in_one_line_without_its_password(capsys):
 
 @pytest.mark.parametrize(
     "uri",
-    [f"http://me:{PASSWORD}@127.0.0.1:9", f"http://me:{PASSWORD}@host:none", f"foo://me:{PASSWORD}@host"],
+    [
+        f"http://me:{PASSWORD}@127.0.0.1:9",
+        f"http://me:{PASSWORD}@host:none",
+        f"http://me:{PASSWORD}@[",
+        f"foo://me:{PASSWORD}@host",
+    ],
 )
 def test_the_doctor_repeats_no_password(uri):
     assert PASSWORD not in one_line(doctor._mlflow(uri)[1])
