@@ -16,6 +16,10 @@ class Diverged(RuntimeError):
     """Training produced a loss that is not finite."""
 
 
+class Left(RuntimeError):
+    """A run saved its state and ended before it was done, as it was asked to."""
+
+
 def choose(kind: str, name: object, known: Iterable[str], where: str = "") -> str:
     """Return `name` if it is one of `known`; raise UserError naming the nearest and all admissible ones."""
     names = list(known)

@@ -21,6 +21,7 @@ from sweeper.study import schema
 
 if TYPE_CHECKING:
     from sweeper.ledger.file import Ledger
+    from sweeper.ledger.storage import Storage
 
 STORAGE = "sweeps"
 
@@ -114,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sweeper.ledger.storage import open_storage
+    from sweeper.ledger.uris import open_storage
     from sweeper.service.run import run
     from sweeper.service.session import Workspace
 
@@ -125,6 +126,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from sweeper.ledger.history import History
+    from sweeper.ledger.uris import locate
     from sweeper.reports import report
 
     choose("format", options.format, report.SUFFIXES)
@@ -134,20 +136,21 @@ def _report(options: argparse.Namespace) -> int:
 
         history = History.of(options.study, fetch_records(options.from_mlflow, options.study))
     else:
-        history = History.read(options.study, _ledger(options))
+        history = History.read(options.study, _ledger(locate(options.storage)))
     found = report.build(history, **axes)
     print(found.text(options.format, partial=options.partial))
     return 0
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from sweeper.ledger.uris import locate
     from sweeper.planning import preview
     from sweeper.service.run import reusing
     from sweeper.service.session import proposals
     from sweeper.study.unfold import unfold
 
     study = schema.load(options.study, options.overrides)
-    ledger = _ledger(options)
+    ledger = _ledger(locate(options.storage))
     unfit = [] if options.skip_unfit else None
     arms = reusing(study, unfold(study, data_root(options.data_root), unfit=unfit), ledger)
     plans = preview.plan(study, arms, ledger.runs, proposals(arms, ledger))
@@ -158,40 +161,47 @@ def _plan(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from sweeper.ledger.history import announcements
     from sweeper.ledger.records import Announced
+    from sweeper.ledger.uris import locate
     from sweeper.planning import preview
 
-    ledger = _ledger(options)
+    storage = locate(options.storage)
+    ledger = _ledger(storage)
     plans = announcements(ledger.of(Announced))
     if options.study:
         plans = {name: plans[name] for name in [choose("study", options.study, plans, "the ledger")]}
-    print("\n".join(preview.progress(plans.values(), ledger)) or f"no study in {ledger.path.parent} yet")
+    said = "\n".join(preview.progress(plans.values(), ledger))
+    print(said or f"no study in {storage.address(storage.root)} yet")
     return 0
 
 
 def _repro(options: argparse.Namespace) -> int:
-    from sweeper.ledger.storage import locate
+    from sweeper.ledger.uris import locate
     from sweeper.service import repro
 
-    ledger = _ledger(options)
+    storage = locate(options.storage)
+    ledger = _ledger(storage)
     record = ledger.runs[repro.find(ledger.runs, options.run)]
-    same, said = repro.again(record, locate(options.storage), data_root(options.data_root))
+    same, said = repro.again(record, storage, data_root(options.data_root))
     print("\n".join(said))
     return 0 if same else 1
 
 
 def _gc(options: argparse.Namespace) -> int:
-    from sweeper.ledger.storage import locate
+    from sweeper.ledger.uris import locate
     from sweeper.service import gc
 
-    ledger = _ledger(options)
+    storage = locate(options.storage)
+    ledger = _ledger(storage)
     if not ledger.path.exists():
-        raise UserError(f"there is no ledger in {ledger.path.parent}; name the storage by --storage")
+        raise UserError(
+            f"there is no ledger in {storage.address(storage.root)}; name the storage by --storage"
+        )
     ledger.lock()
     try:
-        found = gc.waste(locate(options.storage), ledger)
-        print("\n".join(gc.describe(found)) if found else "there is nothing to remove")
+        found = gc.waste(storage, ledger)
+        print("\n".join(gc.describe(found, storage)) if found else "there is nothing to remove")
         if found and options.remove:
-            gc.remove(found)
+            gc.remove(found, storage)
             print("removed")
         elif found:
             print("nothing is removed yet; --remove does it")
@@ -200,12 +210,9 @@ def _gc(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ledger(options: argparse.Namespace) -> Ledger:
-    """Return the ledger of the storage, there or not, and say which lines cannot be read."""
-    from sweeper.ledger.file import Ledger
-    from sweeper.ledger.storage import locate
-
-    ledger = Ledger(locate(options.storage).ledger)
+def _ledger(storage: Storage) -> Ledger:
+    """Return the ledger of a storage, there or not, and say which lines cannot be read."""
+    ledger = storage.open_ledger()
     ledger.warn()
     return ledger
 

@@ -20,8 +20,8 @@ class _Resnet(ImageEncoder):
     """A ResNet without its classifier, for images with any number of channels (He et al., CVPR 2016, table 1).
 
     `width` scales all channels, the paper's is 64. `weights` is a folder of a ResNet as Hugging Face keeps it, which
-    decides the architecture: `width` counts no more. Batch norm takes statistics over a rank's own rows, so several
-    ranks train unlike one, and it cannot train on a batch of one row where the last map is 1×1 (images up to 32×32).
+    decides the architecture: `width` counts no more. Unless it is synchronised, batch norm takes its statistics over a
+    rank's own rows, and it cannot train on a batch of one row where the last map is 1×1 (images up to 32×32).
     Raises UserError for weights that cannot be read or are made for another number of channels.
     """
 

@@ -155,6 +155,9 @@ class Ledger:
         holder.write_text(str(os.getpid()))
         self._read(Index.of(self.path))
 
+    def check(self) -> None:
+        """Raise UserError if the ledger is not this process's any more; a file's lock cannot be lost."""
+
     def unlock(self) -> None:
         """Release the ledger."""
         if self._lock.is_locked:

@@ -172,6 +172,8 @@ class RunRecord(Record):
     seconds: float = 0.0
     bytes: int = 0
     memory_mb: float = 0.0
+    gpu_memory_mb: float = 0.0
+    gpu_total_mb: float = 0.0
     host: str = ""
     work: str = ""
     code: str = ""

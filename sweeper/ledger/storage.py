@@ -12,18 +12,26 @@ cache/                  features computed once from raw data
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
+from sweeper import bridge
+from sweeper.ledger.file import Ledger
 from sweeper.models.errors import UserError
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Paths below one root that the driver and every node can write."""
+    """A folder that the driver and every node can write, and the paths in it.
+
+    Who reads or writes more than the ledger and a study's tables does so by the methods below, which `ObjectStorage`
+    answers for a bucket.
+    """
 
     root: Path
 
@@ -51,43 +59,61 @@ class Storage:
 
     def result(self, key: str) -> dict[str, Any] | None:
         """Return the result a worker left for a run, if it is whole."""
-        return _read(self.run(key) / "result.json")
+        return self.read(self.run(key) / "result.json")
 
     def order(self, key: str) -> dict[str, Any] | None:
         """Return what was ordered for a run, if it was ever started."""
-        return _read(self.run(key) / "run.json")
+        return self.read(self.run(key) / "run.json")
 
+    def curve(self, key: str) -> list[dict[str, float]]:
+        """Return what a run logged after every epoch."""
+        return self.read(self.run(key) / "curve.json") or []
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return the JSON of a file, None if it is not there or, after a crash of the machine, not whole."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
+    def address(self, path: Path) -> str:
+        """Return what `path` is called on every machine."""
+        return str(path)
 
+    def make(self) -> None:
+        """Make the storage if it is absent; raise UserError if it cannot be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"storage {str(self.root)!r} is not writable ({error.strerror}); give --storage a folder that is"
+            ) from None
 
-def locate(where: str) -> Storage:
-    """Return the storage at a folder or a file:// URI, there or not; raise UserError for another scheme."""
-    if not where.strip():
-        raise UserError("storage is empty; give a folder, or file:///such/a/folder")
-    uri = urlparse(where)
-    if uri.scheme not in ("", "file"):
-        raise UserError(
-            f"storage {where!r} has scheme {uri.scheme!r}; give a folder that every node can write, or file:///such/a/folder"
-        )
-    return Storage(Path(unquote(uri.path) if uri.scheme else where).expanduser().resolve())
+    def open_ledger(self) -> Ledger:
+        """Return the ledger, there or not."""
+        return Ledger(self.ledger)
 
+    def read(self, path: Path) -> Any:  # noqa: ANN401
+        """Return the JSON of a file, None if it is not there or, after a crash of the machine, not whole."""
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError):
+            return None
 
-def open_storage(where: str) -> Storage:
-    """Return the storage at a folder or a file:// URI, made if absent; raise UserError if it cannot be written."""
-    storage = locate(where)
-    root = storage.root
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"storage {str(root)!r} is not writable ({error.strerror}); give --storage a folder that is"
-        ) from None
-    return storage
+    def write(self, path: Path, value: object) -> None:
+        """Write JSON to a file, whole or not at all."""
+        bridge.write_json(path, value)
+
+    def files(self, folder: Path) -> dict[Path, int]:
+        """Return {path: bytes} of the files below a folder."""
+        return {path: path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or a folder, there or not."""
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def lend(self, path: Path) -> Iterator[Path]:
+        """Yield a file or folder to read and write on this machine."""
+        yield path
+
+    def keep(self, folder: Path) -> None:
+        """Let every machine see what was written below a folder on this one."""

@@ -6,27 +6,26 @@ itself ready while the last runs are under way, and draw while all else is close
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sweeper.bridge import direction, parse_condition
-from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
-from sweeper.ledger.storage import Storage
+from sweeper.ledger.uris import locate
 from sweeper.reports import plots, report
 from sweeper.reports.report import Report
 from sweeper.study.arms import short_names
 
+Curve = list[dict[str, float]]  # by epoch
 Curves = list[tuple[str, dict[int, list[float]]]]
 COMMON = ("epoch", "loss/", "validation/")  # what every run logs; the rest is a method's own
 
 
-def draw(history: History, found: Report, run_folder: Callable[[str], Path], folder: Path) -> list[Path]:
-    """Draw the figures of a study into `folder` and return the files; curves are those of the final runs."""
+def draw(history: History, found: Report, curve: Callable[[str], Curve], folder: Path) -> list[Path]:
+    """Draw the figures of a study into `folder` and return the files; `curve` gives what a final run logged."""
     metric = history.plan.select.metric
     final = {name: history.final(arm) for arm, name in history.names.items() if arm in history.selected}
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +41,7 @@ def draw(history: History, found: Report, run_folder: Callable[[str], Path], fol
         for name, series in quantities.items():
             path = folder / f"{name} by {kind}".replace("/", "-")
             made += plots.curves(series, path, ylabel=f"test {name}", xlabel=f"level of {kind}", at=levels)
-    for name, logged in _logged(final, run_folder).items():
+    for name, logged in _logged(final, curve).items():
         made += plots.curves(logged, folder / name.replace("/", "-"), ylabel=name)
     return made
 
@@ -93,16 +92,13 @@ def _over(found: Report, labels: Sequence[str]) -> dict[str, Curves]:
     return {metric: curves for metric, curves in series.items() if curves}
 
 
-def _logged(
-    final: Mapping[str, Mapping[int, RunRecord]], run_folder: Callable[[str], Path]
-) -> dict[str, Curves]:
+def _logged(final: Mapping[str, Mapping[int, RunRecord]], curve: Callable[[str], Curve]) -> dict[str, Curves]:
     """Return {quantity: curves} of what methods logged in final runs beside losses and validation metrics."""
     found: dict[str, Curves] = {}
     for label, own in final.items():
         quantities: dict[str, dict[int, list[float]]] = {}
         for seed, record in own.items():
-            path = run_folder(record.key) / "curve.json"
-            for entry in json.loads(path.read_text()) if path.exists() else []:
+            for entry in curve(record.key):
                 for name, value in entry.items():
                     if not name.startswith(COMMON):
                         quantities.setdefault(name, {}).setdefault(seed, []).append(value)
@@ -114,9 +110,9 @@ def _logged(
 def _main(root: str, study: str) -> None:
     plots.prepare()
     sys.stdin.read()
-    storage = Storage(Path(root))
-    history = History.read(study, Ledger(storage.ledger))
-    draw(history, report.build(history), storage.run, storage.study(study) / "figures")
+    storage = locate(root)
+    history = History.read(study, storage.open_ledger())
+    draw(history, report.build(history), storage.curve, storage.study(study) / "figures")
 
 
 if __name__ == "__main__":

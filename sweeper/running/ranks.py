@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -13,10 +12,14 @@ from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
-from sweeper import bridge
+from sweeper.ledger.storage import Storage
+from sweeper.ledger.uris import locate
+from sweeper.models.errors import Left
+from sweeper.running import leaving
 from sweeper.running.orders import execute_here
 
-SCRATCH = "train"  # in the run's folder, which all nodes see, while Ray Train is at work
+SCRATCH = "train"  # in the run's folder while Ray Train is at work
+RESERVED = f"{SCRATCH}/placement_group.json"
 
 
 class RankFailed(Exception):
@@ -26,13 +29,14 @@ class RankFailed(Exception):
 def execute_on_workers(order: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out a run on `workers` ranks (gloo on CPU, NCCL on GPU) and return its result.
 
-    Rank 0's result is read from the run's folder. Where a rank fails, its failure is the result; where one dies,
+    Rank 0's result is read from where the run lies. Where a rank fails, its failure is the result; where one dies,
     Ray Train's error is raised.
     """
     gpu = order["gpus"] > 0
     per_worker = {"CPU": order["cpus"]} | ({"GPU": order["gpus"]} if gpu else {})
-    result, scratch = Path(order["folder"]) / "result.json", Path(order["folder"]) / SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)  # a killed driver's
+    place = locate(order["folder"])
+    result = place.root / "result.json"
+    _clear(place)  # what a killed driver left
     trainer = TorchTrainer(
         _rank,
         train_loop_config=dict(order),
@@ -40,35 +44,41 @@ def execute_on_workers(order: Mapping[str, Any]) -> dict[str, Any]:
         scaling_config=train.ScalingConfig(
             num_workers=order["workers"], use_gpu=gpu, resources_per_worker=per_worker
         ),
-        run_config=train.RunConfig(name=SCRATCH, storage_path=str(order["folder"])),
+        run_config=train.RunConfig(name=SCRATCH, storage_path=str(place.root)),
     )
     try:
         trainer.fit()
     except train.WorkerGroupError as error:
         failures = list(error.worker_failures.values())
+        if left := next((failure for failure in failures if isinstance(failure, Left)), None):
+            raise left from None
         if not all(isinstance(failure, RankFailed) for failure in failures):
             raise
-        bridge.write_json(result, json.loads(str(failures[0])))
+        place.write(result, json.loads(str(failures[0])))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return json.loads(result.read_text())
+        _clear(place)
+    return place.read(result)
 
 
 def release(order: Mapping[str, Any]) -> None:
     """Free what the ranks of a run had reserved whose trial was killed; Ray Train does so only with a dashboard."""
-    reserved = _reserved(order)
-    if reserved.exists():
-        remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(reserved.read_text()))))
-    shutil.rmtree(reserved.parent, ignore_errors=True)
+    place = locate(order["folder"])
+    if reserved := place.read(place.root / RESERVED):
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(reserved))))
+    _clear(place)
+
+
+def _clear(place: Storage) -> None:
+    """Remove what Ray Train wrote; of ranks that are just dying, some may write yet."""
+    with suppress(OSError):
+        place.remove(place.root / SCRATCH)
 
 
 def _rank(order: dict[str, Any]) -> None:
     if train.get_context().get_world_rank() == 0:
-        _reserved(order).write_text(get_current_placement_group().id.hex())
-    result = execute_here(order, str(get_device()))
+        place = locate(order["folder"])
+        place.write(place.root / RESERVED, get_current_placement_group().id.hex())
+    with leaving.Pulse(order) as pulse:
+        result = execute_here(order, str(get_device()), pulse)
     if result["status"] == "failed":
         raise RankFailed(json.dumps(result))
-
-
-def _reserved(order: Mapping[str, Any]) -> Path:
-    return Path(order["folder"]) / SCRATCH / "placement_group"

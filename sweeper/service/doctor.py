@@ -12,11 +12,13 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from sweeper import ROOT
-from sweeper.ledger.storage import open_storage
+from sweeper.ledger.uris import open_storage
 from sweeper.models.errors import UserError
+from sweeper.tracking.uris import masked
 
 Check = tuple[bool, str]
 CONSTRAINTS = ROOT / "constraints.txt"
+OPTIONAL = {"boto3": "storage in a bucket", **dict.fromkeys(("moto", "pytest", "ruff"), "the tests")}
 
 
 def checks(storage: str, data_root: Path | None) -> Iterator[Check]:
@@ -27,7 +29,10 @@ def checks(storage: str, data_root: Path | None) -> Iterator[Check]:
     try:
         place = open_storage(storage)
         free = shutil.disk_usage(place.root).free / 2**30
-        yield free > 1, f"storage {place.root} is writable, {free:.0f} GiB free (1 GiB is needed)"
+        yield (
+            free > 1,
+            f"storage {place.address(place.root)} is writable, {free:.0f} GiB free (1 GiB is needed)",
+        )
     except UserError as error:
         yield False, str(error)
     if data_root is None:
@@ -50,8 +55,8 @@ def _versions() -> Iterator[Check]:
         try:
             found = version(name)
         except PackageNotFoundError:
-            optional = name in ("pytest", "ruff")
-            yield optional, f"{name} is not installed" + (" (needed for the tests only)" if optional else "")
+            use = OPTIONAL.get(name)
+            yield use is not None, f"{name} is not installed" + (f" (needed for {use} only)" if use else "")
             continue
         if found.split("+")[0] != pinned:
             yield False, f"{name} {found} is installed, {pinned} is pinned in constraints.txt"
@@ -76,15 +81,15 @@ def _resources() -> Iterator[Check]:
 def _mlflow(uri: str | None) -> Check:
     if uri is None:
         return True, "MLflow: the embedded database in the storage (MLFLOW_TRACKING_URI is not set)"
-    parts = urlparse(uri)
+    parts, told = urlparse(uri), masked(uri)
     if parts.scheme not in ("http", "https"):
-        return True, f"MLflow: {uri}"
+        return True, f"MLflow: {told}"
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         with socket.create_connection((parts.hostname or "", port), timeout=3):
-            return True, f"MLflow at {uri} answers"
+            return True, f"MLflow at {told} answers"
     except OSError as error:
         return (
             False,
-            f"MLflow at {uri} does not answer ({error}); a study would run and be shown when it is back",
+            f"MLflow at {told} does not answer ({error}); a study would run and be shown when it is back",
         )

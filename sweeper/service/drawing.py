@@ -28,7 +28,13 @@ class Drawing:
         if self.process:
             return
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sweeper.reports.figures", str(self.storage.root), self.study],
+            [
+                sys.executable,
+                "-m",
+                "sweeper.reports.figures",
+                self.storage.address(self.storage.root),
+                self.study,
+            ],
             env={**os.environ, "PYTHONPATH": import_path()},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from sweeper.ledger.file import Ledger
@@ -30,47 +30,44 @@ def waste(storage: Storage, ledger: Ledger) -> list[Waste]:
     """Return what may go; the ledger's records stay, so no result is lost."""
     policies, arms = _policies(ledger)
     found, used = [], set()
-    for folder in _folders(storage.root / "runs"):
+    for folder, files in _folders(storage):
         order, record = storage.order(folder.name) or {}, ledger.runs.get(folder.name)
         under_way = record is None and order.get("arm") in arms  # what a study that was ended goes on with
         if folder.name not in policies and not under_way:
-            found.append(Waste(folder, "a run that no study refers to", _size(folder)))
+            found.append(Waste(folder, "a run that no study refers to", sum(files.values())))
             continue
         if order.get("training"):
             used.add(Path(order["training"]).name)
         if record and record.done:
             kept = {name for policy in policies[folder.name] for name in KEPT[policy]}
             found += [
-                Waste(path, "a checkpoint that no study keeps", _size(path))
-                for path in sorted(folder.glob("*.pt"))
-                if path.name not in kept
+                Waste(path, "a checkpoint that no study keeps", size)
+                for path, size in files.items()
+                if path.suffix == ".pt" and path.parent == folder and path.name not in kept
             ]
-    for path in sorted((storage.root / "trainings").glob("*.pt")):
-        if path.name not in used:
-            found.append(Waste(path, "a training that no run shares", _size(path)))
+    for path, size in storage.files(storage.root / "trainings").items():
+        if path.suffix == ".pt" and path.name not in used:
+            found.append(Waste(path, "a training that no run shares", size))
     for path in sorted(storage.root.glob(f"{place(storage.ledger).name}.*")):
-        found.append(Waste(path, "an index that was not finished", _size(path)))
+        found.append(Waste(path, "an index that was not finished", path.stat().st_size))
     return found
 
 
-def describe(found: Sequence[Waste]) -> Iterator[str]:
+def describe(found: Sequence[Waste], storage: Storage) -> Iterator[str]:
     """Yield what would be freed, in lines."""
     for why in dict.fromkeys(one.why for one in found):
         own = [one for one in found if one.why == why]
         yield f"{len(own)} × {why}: {_megabytes(own)}"
-        yield from (f"  {one.path}" for one in own[:SHOWN])
+        yield from (f"  {storage.address(one.path)}" for one in own[:SHOWN])
         if len(own) > SHOWN:
             yield f"  and {len(own) - SHOWN} more"
     yield f"in all {_megabytes(found)}"
 
 
-def remove(found: Iterable[Waste]) -> None:
+def remove(found: Iterable[Waste], storage: Storage) -> None:
     """Remove it."""
     for one in found:
-        if one.path.is_dir():
-            shutil.rmtree(one.path)
-        else:
-            one.path.unlink(missing_ok=True)
+        storage.remove(one.path)
 
 
 def _policies(ledger: Ledger) -> tuple[dict[str, set[str]], set[str]]:
@@ -85,13 +82,13 @@ def _policies(ledger: Ledger) -> tuple[dict[str, set[str]], set[str]]:
     return found, arms
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+def _folders(storage: Storage) -> Iterator[tuple[Path, dict[Path, int]]]:
+    """Yield the runs' folders, and {file: bytes} of each."""
+    root = storage.root / "runs"
+    for name, files in groupby(
+        storage.files(root).items(), key=lambda one: one[0].relative_to(root).parts[0]
+    ):
+        yield root / name, dict(files)
 
 
 def _megabytes(found: Iterable[Waste]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,18 +39,20 @@ def again(record: RunRecord, storage: Storage, data_root: Path | None) -> tuple[
     """
     order = storage.order(record.key)
     if order is None:
-        raise UserError(
-            f"run {record.key} has no run.json in {storage.run(record.key)}; only its record is left"
-        )
+        place = storage.address(storage.run(record.key))
+        raise UserError(f"run {record.key} has no run.json in {place}; only its record is left")
     order |= {"data_root": str(data_root) if data_root else order["data_root"], "training": None}
     tested = [split.removeprefix("test/") for split in record.metrics if split.startswith("test/")]
     order["payload"]["conditions"] = tested  # which several studies may have asked for
     name = f"{record.axes['method']} #{record.configuration}"
     said = [f"run {record.key}: {name}, {record.stage} seed {record.seed}", *_changes(order)]
     # workers on other nodes write into this folder too
-    place = storage.root if order["workers"] > 1 else None
-    with tempfile.TemporaryDirectory(prefix="sweeper-repro-", dir=place) as folder:
-        result = RunRecord.of({"key": record.key, **_execute(order | {"folder": folder})})
+    place = storage if order["workers"] > 1 else Storage(Path(tempfile.gettempdir()))
+    folder = place.root / f"sweeper-repro-{uuid.uuid4().hex[:8]}"
+    try:
+        result = RunRecord.of({"key": record.key, **_execute(order | {"folder": place.address(folder)})})
+    finally:
+        place.remove(folder)
     if result.status != record.status:
         why = f" ({result.failure})" * bool(result.failure)
         return False, [*said, f"does not match: it was {record.status}, now it is {result.status}{why}"]
@@ -104,12 +107,14 @@ def _distance(then: float, now: float) -> float:
 def _execute(order: dict[str, Any]) -> dict[str, Any]:
     if order["workers"] == 1:
         return execute_here(order)
-    from sweeper.running import cluster, tune
+    from sweeper.running import cluster, room
+    from sweeper.running.ranks import execute_on_workers
     from sweeper.study.schema import Resources
 
-    cluster.start()
+    need = Resources(**{name: order[name] for name in Resources.model_fields if name in order})
+    cluster.start(order["plugins"])
     try:
-        cluster.slots(Resources(cpus=order["cpus"], gpus=order["gpus"], workers=order["workers"]))
-        return tune.execute(order)
+        room.check(need)
+        return execute_on_workers(order | need.model_dump())
     finally:
         cluster.stop()

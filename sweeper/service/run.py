@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from sweeper.study.runs import Run
 from sweeper.study.schema import Study
 from sweeper.study.unfold import Unfit, unfold
 
+STOPPING = (
+    "sweeper: stopping; runs under way save their state at the end of their epoch; Ctrl-C again ends at once"
+)
+
 
 def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool:
     """Carry out a study to its end and write its tables; return whether every cell is complete.
@@ -29,7 +34,7 @@ def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool
     """
     unfit: list[Unfit] | None = [] if skip_unfit else None
     arms = unfold(study, workspace.data_root, workspace.storage.cache, unfit)
-    ledger = Ledger(workspace.storage.ledger)
+    ledger = workspace.storage.open_ledger()
     fresh = not ledger.path.exists()
     try:
         if not fresh:
@@ -62,7 +67,7 @@ def _carried_out(session: Session, study: Study, first: Run | None) -> tuple[str
             if first is not None:
                 from sweeper.running import tune
 
-                tune.carry_out(first, session, study.resources)
+                tune.carry_out(first, session)
     except KeyboardInterrupt:
         session.interrupted = True
     finally:
@@ -83,11 +88,13 @@ def _end_ray(first: Run | None) -> None:
 
 @contextmanager
 def remembering_interrupts(session: Session) -> Iterator[None]:
-    """Note a Ctrl-C in the session before it is raised: where a library swallows it, the session's loop ends by it."""
+    """Let a first Ctrl-C end the loop once the runs under way have saved their states, and a second end it now."""
 
     def interrupt(*_: object) -> None:
+        if session.interrupted:
+            raise KeyboardInterrupt
         session.interrupted = True
-        raise KeyboardInterrupt
+        print(STOPPING, file=sys.stderr, flush=True)
 
     before = signal.getsignal(signal.SIGINT)
     if before != signal.default_int_handler:  # ignored, in another thread's hands, or a caller's own
@@ -147,11 +154,12 @@ def make_ready(
         if not workers:
             return checks.result()
         tools = beside.submit(import_module, "sweeper.running.tune")
-        from sweeper.running import cluster
+        from sweeper.running import cluster, room, watch
 
+        watch.own(workspace.storage.root)
         try:
-            cluster.start()
-            cluster.slots(study.resources)
+            cluster.start(study.plugins)
+            room.check(study.resources)
             refused = checks.result()
             tools.result()
         except BaseException:

@@ -11,16 +11,17 @@ from typing import Any
 from sweeper import bridge
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
-from sweeper.ledger.provenance import provenance
+from sweeper.ledger.provenance import package, provenance
 from sweeper.ledger.records import Announced, ArmPlan, Proposed, Record, RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.planning.planner import Planner
 from sweeper.running.orders import as_order
+from sweeper.running.packing import part
 from sweeper.service.drawing import Drawing
 from sweeper.study import schema
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
-from sweeper.study.schema import Study
+from sweeper.study.schema import Resources, Study
 from sweeper.study.unfold import Unfit
 
 HURRY_SECONDS = 3.0
@@ -45,6 +46,8 @@ class Session:
     ) -> None:
         self.study, self.workspace, self.ledger, self.origin = study, workspace, ledger, provenance()
         self.interrupted = self.all_under_way = False
+        self.package = package()
+        self.gpu_memory: dict[tuple[str, int], tuple[float, float]] = {}
         self.folder = workspace.storage.study(study.study)
         self.unwritten: list[Record] | None = [announcement(study, arms, unfit, self.origin["git"])]
         self.drawing = Drawing(study.study, workspace.storage)
@@ -78,14 +81,24 @@ class Session:
         """Whether nothing is left to take, now or later."""
         return self.planner.finished
 
-    def order(self, run: Run) -> dict[str, Any]:
+    def need(self, run: Run) -> Resources:
+        """Return what a run reserves: of a GPU the part that the first run of its configuration was seen to use."""
+        asked = self.study.resources
+        measured = self.gpu_memory.get((run.arm.key, run.configuration), (0.0, 0.0))
+        return asked.model_copy(update={"gpus": part(asked.gpus, *measured)}) if measured[0] else asked
+
+    def order(self, run: Run, need: Resources) -> dict[str, Any]:
         """Return a run's order, kept in its folder as run.json."""
-        made = as_order(self.study, run, self.workspace.storage, self.workspace.data_root)
-        bridge.write_json(self.workspace.storage.run(run.key) / "run.json", made)
+        storage = self.workspace.storage
+        made = as_order(self.study, run, storage, self.workspace.data_root, need)
+        made["package"] = self.package
+        storage.write(storage.run(run.key) / "run.json", made)
         return made
 
     def settle(self, run: Run, result: Mapping[str, Any]) -> None:
         """Enter the result of a run that was carried out."""
+        if used := result.get("gpu_memory_mb"):
+            self.gpu_memory.setdefault((run.arm.key, run.configuration), (used, result["gpu_total_mb"]))
         self._enter(run, result)
         self.progress.ran()
         self.tracker.start()  # not before: importing MLflow and starting Ray would hold each other up
@@ -107,18 +120,21 @@ class Session:
         from sweeper.tracking.writing import CLOSE_SECONDS
 
         self.progress.show(last=True)
+        storage = self.workspace.storage
         found = report.build(History.read(self.study.study, self.ledger))
         made = [
             self.folder / "study.yaml",
             *report.write(found, self.folder),
-            self.workspace.storage.ledger,
+            storage.ledger,
         ]
         self.tracker.start()
         self.tracker.close(HURRY_SECONDS if hurry else CLOSE_SECONDS)
-        lines = [found.text("md"), "written:", *(f"  {path}" for path in made)]
+        lines = [found.text("md"), "written:", *(f"  {storage.address(path)}" for path in made)]
         if figures := self.drawing.finish():
             names = ", ".join(sorted({path.stem for path in figures}))
-            lines.append(f"  {figures[0].parent}/ ({names}: png and pdf)")
+            lines.append(f"  {storage.address(figures[0].parent)}/ ({names}: png and pdf)")
+        self.ledger.check()  # who has lost the ledger writes no more
+        storage.keep(self.folder)
         lines.append(self.tracker.how_to_open())
         return "\n".join(lines), found.complete
 

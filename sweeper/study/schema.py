@@ -101,11 +101,17 @@ class Select(Strict):
 
 
 class Resources(Strict):
-    """What one run uses: CPUs and GPUs of each of its workers."""
+    """What one run uses: CPUs and GPUs of each of its workers; and how its net is computed on a GPU.
+
+    A part of a GPU is the most that a run gets. A run that makes no step for `silence` seconds hangs: it is ended.
+    """
 
     cpus: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[float, Field(ge=0)] = 0.0
     workers: Annotated[int, Field(ge=1)] = 1
+    silence: Annotated[float, Field(gt=0)] = 1800.0
+    channels_last: bool = False
+    compile: bool = False
 
 
 class Layout(Strict):

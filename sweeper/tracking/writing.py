@@ -28,6 +28,7 @@ from sweeper.ledger.records import Record, RunRecord, typed
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError, choose
 from sweeper.tracking import view
+from sweeper.tracking.uris import masked
 from sweeper.tracking.view import NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Tracker:
         self.study, self.storage, self.ledger = study, storage, ledger
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.root}/mlflow.db"
         self.page = ""
-        self.where = re.sub(r"//[^/@]*@", "//***@", self.uri)  # a password is not for the terminal
+        self.where = masked(self.uri)
         self.error: Exception | None = None
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
@@ -77,7 +78,7 @@ class Tracker:
         self.wake()
         self._thread.join(seconds)
         if self._thread.is_alive() or self.error:
-            reason = " ".join(str(self.error or f"not done after {seconds:.0f} s").split())[:200]
+            reason = _said(self.error) if self.error else f"not done after {seconds:.0f} s"
             lack = f"MLflow at {self.where} lacks a part of study {self.study!r}"
             print(f"{lack} ({reason}); the next start of the study adds it", file=sys.stderr)
 
@@ -192,12 +193,11 @@ class Mirror:
 
     def _write(self, record: RunRecord, tags: Values) -> Shown:
         """Write a run, its results, curves and files; it counts as running until all is there."""
-        folder = self.storage.run(record.key)
-        curve = json.loads(path.read_text()) if (path := folder / "curve.json").exists() else []
         child = self._create(record.started, tags)
-        self._log(child, record.parameters, view.points_of(record, curve))
-        for path in sorted(path for name in ARTIFACTS for path in folder.glob(name)):
-            self.client.log_artifact(child.id, str(path))
+        self._log(child, record.parameters, view.points_of(record, self.storage.curve(record.key)))
+        with self.storage.lend(self.storage.run(record.key)) as folder:
+            for path in sorted(path for name in ARTIFACTS for path in folder.glob(name)):
+                self.client.log_artifact(child.id, str(path))
         if record.trace:
             self.client.log_text(child.id, record.trace, "traceback.txt")
         self._end(child, STATUS[record.status], record.started + record.seconds)
@@ -303,17 +303,22 @@ def fetch_records(uri: str, study: str) -> list[Record]:
     file = uri.partition("sqlite:///")[2]
     if file and not Path(file).exists():
         raise UserError(f"there is no MLflow database {file!r}; give the URI of one that a study has written")
+    told = masked(uri)
     try:
         client = connect(uri)
         experiments = {e.name: e.experiment_id for e in client.search_experiments()}
     except Exception as error:  # whatever MLflow raises
-        raise UserError(f"MLflow at {uri} cannot be read ({' '.join(str(error).split())[:200]})") from error
-    choose("study", study, experiments, f"MLflow at {uri}")
+        raise UserError(f"MLflow at {told} cannot be read ({_said(error)})") from error
+    choose("study", study, experiments, f"MLflow at {told}")
     for run in runs_of(client, experiments[study], "tags.`sweeper.kind` = 'study'"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(client.download_artifacts(run.id, "ledger.jsonl", folder))
             return [typed(json.loads(line)) for line in path.read_text().splitlines()]
-    raise UserError(f"experiment {study!r} of MLflow at {uri} holds no ledger; no study has written it")
+    raise UserError(f"experiment {study!r} of MLflow at {told} holds no ledger; no study has written it")
+
+
+def _said(error: Exception) -> str:
+    return masked(" ".join(str(error).split()))[:200]
 
 
 def _name(text: str) -> str:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from sweeper import ROOT, bridge, cli
-from sweeper.ledger import storage
+from sweeper.ledger import uris
 from sweeper.ledger.file import Ledger
 from sweeper.planning.planner import Planner
 from sweeper.service.session import announcement, as_record, proposals
@@ -44,7 +44,7 @@ def begun(tmp_path, study_file):
         path = study_file(**CHANGES, **changes)
         loaded = study.load(str(path))
         unfolded = unfold(loaded)
-        ledger = Ledger(storage.open_storage(str(tmp_path / "store")).ledger)
+        ledger = Ledger(uris.open_storage(str(tmp_path / "store")).ledger)
         origin = {"git": "abc", "versions": "v"}
         ledger.note(announcement(loaded, unfolded, [], "abc"))
         planner = Planner(loaded, unfolded, ledger.runs, proposals(unfolded, ledger), ledger.note)

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from sweeper.cli import main
-from sweeper.running import cluster
+from sweeper.running import cluster, room
 
 Refused = Callable[..., str]
 
@@ -23,7 +23,7 @@ def pretended(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         return
     for name in ("start", "stop"):
         monkeypatch.setattr(cluster, name, lambda *_: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})
+    monkeypatch.setattr(room, "present", lambda: [{"CPU": 4.0}])
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_a_storage_without_a_name(refused: Refused, study_file):
 
 
 def test_a_storage_of_an_unknown_kind(refused: Refused, study_file):
-    assert "'s3'" in refused("run", study_file(), storage="s3://bucket/sweeps")
+    assert "'gs'" in refused("run", study_file(), storage="gs://bucket/sweeps")
 
 
 def test_questions_about_what_is_not_there(refused: Refused):
