@@ -17,7 +17,10 @@ from sweeper.models.errors import UserError, masked
 
 Check = tuple[bool, str]
 CONSTRAINTS = ROOT / "constraints.txt"
-OPTIONAL = {"boto3": "storage in a bucket", **dict.fromkeys(("hypothesis", "moto", "pytest", "ruff"), "the tests")}
+OPTIONAL = {
+    "boto3": "storage in a bucket",
+    **dict.fromkeys(("hypothesis", "moto", "pytest", "ruff"), "the tests"),
+}
 
 
 def checks(storage: str, data_root: Path | None) -> Iterator[Check]:
