@@ -1,6 +1,6 @@
 # Read by every shell of a node: where Sweeper is, and that Ray asks for the token in ~/.ray/auth_token.
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-MLFLOW_ON_HEAD=http://127.0.0.1:5000
+MLFLOW_ON_HEAD=http://127.0.0.1:${MLFLOW_PORT:-5000}
 export SWEEPER_HOME=$home PATH=$home/.venv/bin:$PATH
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 export SWEEPER_STORAGE=$HOME/sweeps MLFLOW_TRACKING_URI=$MLFLOW_ON_HEAD

@@ -1,4 +1,4 @@
-"""A process's memory: garbage collection held off, freed memory given back, the most that was ever used."""
+"""A process's memory: garbage collection held off, freed memory given back, the most that was used, on a GPU too."""
 
 from __future__ import annotations
 
@@ -34,3 +34,27 @@ def peak_mb() -> float:
     """Return the most memory that this process has ever used, in MB."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def forget_gpu_peak(device: str) -> None:
+    """Let what `gpu_mb` counts begin anew."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.init()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def gpu_mb(device: str) -> dict[str, float]:
+    """Return the most memory that this process has held on a device since, and what that has in all, in MB; 0 on a CPU.
+
+    Both are 0, too, where no GPU could be used.
+    """
+    held = total = 0
+    if device != "cpu":
+        import torch
+
+        if torch.cuda.is_initialized():
+            held = torch.cuda.max_memory_reserved(device)
+            total = torch.cuda.get_device_properties(device).total_memory
+    return {"gpu_memory_mb": held / 2**20, "gpu_total_mb": total / 2**20}

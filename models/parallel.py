@@ -49,12 +49,27 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
+def anyone(flag: bool) -> bool:
+    """Say whether the flag is true on any rank."""
+    return bool(total(torch.tensor(float(flag), device=_device()))) if world() > 1 else flag
+
+
 def mean(value: Tensor, rows: float) -> Tensor:
     """Return the mean over all rows of the global batch, given this rank's mean over its `rows` (no gradient)."""
     if world() == 1:
         return value.detach()
     weighted = total(torch.stack([value.detach().double() * rows, torch.full_like(value, rows).double()]))
     return (weighted[0] / weighted[1]).to(value.dtype)
+
+
+def stacked(value: Tensor) -> Tensor:
+    """Return the values of all ranks (W, …), whose shapes are the same (no gradient)."""
+    value = value.detach().contiguous()
+    if world() == 1:
+        return value.unsqueeze(0)
+    every = [torch.empty_like(value) for _ in range(world())]
+    dist.all_gather(every, value)
+    return torch.stack(every)
 
 
 def gather(value: Tensor) -> Tensor:
@@ -109,10 +124,13 @@ def summed(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tens
     return found
 
 
+def _device() -> torch.device | str:
+    """Return where a message of this process must lie: NCCL sends from a GPU alone."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
+
+
 def _counts(rows: int, device: torch.device | str) -> list[int]:
-    counts = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(world())]
-    dist.all_gather(counts, torch.tensor([rows], device=device))
-    return [int(c) for c in counts]
+    return stacked(torch.tensor([rows], device=device)).flatten().tolist()
 
 
 class _Gather(torch.autograd.Function):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from queue import Queue
 from threading import Thread
@@ -17,13 +17,15 @@ from sweeper.models.data.noise.corrupted import corrupted
 from sweeper.models.values import Batch
 
 IN_MEMORY_BYTES = 2**30
+PIECE_BYTES = 2**26  # of a split that is held on a GPU, what is on its way there at once
 AHEAD = 2  # batches that are read before they are asked for
 
 
 class Feed:
-    """The rows of one split as batches on `device`; kept there whole if they fit in IN_MEMORY_BYTES as float32.
+    """The rows of one split as batches on `device`, kept there whole if there is room.
 
-    Under a condition the inputs are corrupted by its draw number `repeat`; `hits` {m: (N,) bool} says which rows.
+    That is IN_MEMORY_BYTES as float32 on a CPU, and on a GPU a quarter of what is free there. Under a condition the
+    inputs are corrupted by its draw number `repeat`; `hits` {m: (N,) bool} says which rows.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Feed:
         self.dataset, self.hits = corrupted(dataset, condition, repeat, rows)
         self.rows, self.device, self.dtype = rows, torch.device(device), dtype
         size = 4 * len(rows) * sum(int(np.prod(a.shape[1:])) for a in dataset.inputs.values())
-        self._whole = self._read(rows) if size <= IN_MEMORY_BYTES else None
+        self._whole = self._held(size) if size <= _room(self.device) else None
         self._lengths = {m: self._tensor(n) for m, n in dataset.lengths.items()}
 
     def __len__(self) -> int:
@@ -97,6 +99,12 @@ class Feed:
             masks[m] = step < own.clamp_min(1)
         return replace(batch, inputs=inputs, mask=masks)
 
+    def _held(self, size: int) -> Batch:
+        """Return all rows, of `size` bytes; they reach a GPU piece by piece."""
+        if self.device.type == "cpu":
+            return self._read(self.rows)
+        return _joined([self._read(rows) for rows in np.array_split(self.rows, 1 + size // PIECE_BYTES)])
+
     def _read(self, rows: np.ndarray) -> Batch:
         data, inputs = self.dataset, {}
         for m, array in data.inputs.items():
@@ -113,8 +121,25 @@ class Feed:
         """Return an array as a tensor on the device; a copy to a GPU does not wait for what the GPU does."""
         found = torch.from_numpy(np.array(array) if not array.flags.writeable else array)
         if self.device.type == "cuda":
-            found = found.pin_memory()
+            found = found.pin_memory()  # which torch uses for nothing else until the copy is done
         return found.to(self.device, non_blocking=True)
+
+
+def _room(device: torch.device) -> int:
+    """Return how many bytes of a split are held on a device."""
+    return IN_MEMORY_BYTES if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 4
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """Return the rows of batches as one."""
+    first = batches[0]
+    return replace(
+        first,
+        inputs={m: torch.cat([batch.inputs[m] for batch in batches]) for m in first.inputs},
+        target=torch.cat([batch.target for batch in batches]),
+        index=torch.cat([batch.index for batch in batches]),
+        present={m: torch.cat([batch.present[m] for batch in batches]) for m in first.present},
+    )
 
 
 def ahead(batches: Iterator[Batch], depth: int = AHEAD) -> Iterator[Batch]:

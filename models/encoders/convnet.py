@@ -19,7 +19,7 @@ class Convnet(ImageEncoder):
     It has `layers` convolutions of 3×3, `width` channels in the first and twice as many in each that follows;
     all but the first halve the image. The last map is averaged over a grid of at most `pool` × `pool` cells (1:
     over the whole map, which forgets where in a spectrogram a sound is), a linear layer with ReLU follows. No
-    batch norm unless asked for: its statistics are over a rank's own rows, so several ranks train unlike one.
+    batch norm unless asked for: unless it is synchronised, its statistics are over a rank's own rows.
     """
 
     default_for = ("image", "video")

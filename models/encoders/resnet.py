@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from sweeper.models.encoders.base import ImageEncoder
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 from sweeper.models.schema.ranges import Count
 from sweeper.models.values import InputSpec
 
@@ -20,8 +20,8 @@ class _Resnet(ImageEncoder):
     """A ResNet without its classifier, for images with any number of channels (He et al., CVPR 2016, table 1).
 
     `width` scales all channels, the paper's is 64. `weights` is a folder of a ResNet as Hugging Face keeps it, which
-    decides the architecture: `width` counts no more. Batch norm takes statistics over a rank's own rows, so several
-    ranks train unlike one, and it cannot train on a batch of one row where the last map is 1×1 (images up to 32×32).
+    decides the architecture: `width` counts no more. Unless it is synchronised, batch norm takes its statistics over a
+    rank's own rows, and it cannot train on a batch of one row where the last map is 1×1 (images up to 32×32).
     Raises UserError for weights that cannot be read or are made for another number of channels.
     """
 
@@ -77,13 +77,15 @@ def _loaded(folder: Path, channels: int) -> ResNetModel:
     from transformers import ResNetModel
 
     try:
-        net, told = ResNetModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        net, told = ResNetModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
         missing = sorted(k for k in told["missing_keys"] if not k.endswith("num_batches_tracked"))
         if missing:  # which would be left at random
             raise ValueError(f"it lacks {missing[0]}")
     except Exception as error:  # whatever reading a foreign or damaged folder raises
         raise UserError(
-            f"weights {str(folder)!r} are no ResNet ({' '.join(str(error).split())[:200]}); give a folder with"
+            f"weights {str(folder)!r} are no ResNet ({one_line(error)[:200]}); give a folder with"
             " config.json and model.safetensors"
         ) from error
     if net.config.num_channels != channels:

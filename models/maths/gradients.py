@@ -6,8 +6,9 @@ the parts and the same on every rank.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -56,6 +57,11 @@ def summed(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Use kernels that have second derivatives; those of fused recurrence and attention have none."""
-    with torch.backends.cudnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+    """Use kernels that have second derivatives; those of fused recurrence and attention, and compiled ones, have none.
+
+    Where the compiler was never imported nothing is compiled.
+    """
+    compiled = "torch._dynamo" in sys.modules
+    uncompiled = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+    with torch.backends.cudnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), uncompiled:
         yield

@@ -46,16 +46,19 @@ def train_epoch(
     factors: Mapping[str, float],
     change: Callable[[Batch], Batch],
     contexts: Contexts,
+    pulse: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
     """Make the steps of the phase's epoch number `epoch` and return the mean of each loss; raise Diverged if infinite.
 
-    `factors` are those that parameter groups follow, `change` is what augmentation does to a batch.
+    `factors` are those that parameter groups follow, `change` is what augmentation does to a batch; `pulse` is called
+    before every step.
     """
     losses: defaultdict[str, list[tuple[Tensor, float]]] = defaultdict(list)
     scheduled, rows_seen = [group["lr"] for group in optimizer.param_groups], 0.0
     places = torch.arange(len(rows.index), device=feed.device).split(settings.batch_size)
     batches = _batches(feed, rows, places, settings.accumulate, change)
     for number, (place, parts) in enumerate(zip(places, batches, strict=True)):
+        pulse()
         warm = warmed(epoch + (number + 1) / len(places), settings.warmup)
         for group, lr in zip(optimizer.param_groups, scheduled, strict=True):
             group["lr"] = lr * warm * factors.get(group["factor"], 1.0)

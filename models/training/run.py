@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.models import memory
 from sweeper.models.data.cache import Datasets
-from sweeper.models.errors import Diverged, UserError
+from sweeper.models.errors import Diverged, Left, UserError, masked, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from sweeper.models.values import DataSpec
 
 SAVE_EVERY_SECONDS = 30.0
+FULL_BYTES = 2**20  # what a disk must have left to count as one that is not full
 OF_DATA = ("name", "fingerprint", "label")  # what a payload says of its dataset beside the options
 _datasets = Datasets()
 
@@ -38,6 +41,7 @@ class Order:
     the policy `checkpoints` (none | best | all), best.pt and checkpoint.pt. `training` is a checkpoint that outlives
     the run, for those that differ only in what is fitted after training. `limits` {epoch: worst admissible value}
     may end the run early. `threads` is how many torch uses, since they can change a sum's last digit.
+    `channels_last` and `compile` say how a net is computed on a GPU.
     """
 
     payload: Mapping[str, Any]
@@ -49,13 +53,19 @@ class Order:
     checkpoints: str = "best"
     training: Path | None = None
     threads: int | None = None
+    channels_last: bool = False
+    compile: bool = False
 
 
 def execute(
-    order: Order, device: str = "cpu", on_epoch: Callable[[dict[str, float]], None] | None = None
+    order: Order,
+    device: str = "cpu",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    pulse: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Carry out one run and return its result; whatever it raises becomes part of the result.
+    """Carry out one run and return its result; whatever it raises becomes part of the result, but Left is raised.
 
+    `pulse` is called at every step; where it says so at the end of an epoch, the run saves its state and leaves.
     A checkpoint found in its folder is resumed, a finished run with its best.pt is only evaluated under the conditions
     it lacks. With several ranks every rank calls this and rank 0 writes.
     """
@@ -69,18 +79,25 @@ def execute(
     started = time.time()
     result: dict[str, Any] = {"started": started, "host": os.uname().nodename}
     try:
-        result |= _carried_out(order, device, on_epoch)
+        result |= _carried_out(order, device, on_epoch, pulse)
+    except Left:
+        raise
     except Diverged as error:
         result |= {"status": "diverged", "error": {"class": "diverged", "message": str(error)}}
     except Exception as error:  # the boundary: any failure of a run is a record, and the worker stays warm
-        result |= {"status": "failed", "error": {"class": _error_class(error), "message": _one_line(error)}}
-        result["trace"] = traceback.format_exc(limit=-12)
+        if _is_full(order.folder):  # no failure of the run, and no place for its record
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(order.folder)) from error
+        result |= {
+            "status": "failed",
+            "error": {"class": _error_class(error), "message": one_line(error)[:500]},
+        }
+        result["trace"] = masked(traceback.format_exc(limit=-12))
     if device != "cpu":
         torch.cuda.empty_cache()  # others may share the GPU while this process waits for its next run
     memory.trim()
     result["seconds"] = result.get("seconds", 0.0) + time.time() - started
     result["bytes"] = sum(path.stat().st_size for path in order.folder.glob("*") if path.is_file())
-    result["memory_mb"] = memory.peak_mb()
+    result |= {"memory_mb": memory.peak_mb(), **memory.gpu_mb(device)}
     if parallel.rank() == 0:
         write_json(order.folder / "result.json", result)
     return result
@@ -98,7 +115,7 @@ def check_builds(spec: DataSpec, payload: Mapping[str, Any], plugins: tuple[str,
         raise
     except Exception as error:  # of a plugin, say
         raise UserError(
-            f"method {name!r} cannot be built ({type(error).__name__}: {_one_line(error)})"
+            f"method {name!r} cannot be built ({type(error).__name__}: {one_line(error)[:500]})"
         ) from error
     for condition in payload["conditions"]:
         if method.conditions is not None and condition not in method.conditions:
@@ -126,8 +143,12 @@ def write_json(path: Path, value: object) -> None:
     """Write JSON through a temporary file and a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, default=str))
-    temporary.replace(path)
+    temporary.unlink(missing_ok=True)  # a link that lies there is not followed
+    try:
+        temporary.write_text(json.dumps(value, default=str))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def options_of(named: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +157,10 @@ def options_of(named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _carried_out(
-    order: Order, device: str, on_epoch: Callable[[dict[str, float]], None] | None
+    order: Order,
+    device: str,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+    pulse: Callable[[], bool],
 ) -> dict[str, Any]:
     import numpy as np
 
@@ -144,19 +168,22 @@ def _carried_out(
     from sweeper.models.training import checkpoint
     from sweeper.models.training.build import build_method
     from sweeper.models.training.conditions import under
+    from sweeper.models.training.device import place
 
+    memory.forget_gpu_peak(device)
     payload, folder = order.payload, order.folder
     named = payload["dataset"]
     dataset = _datasets.get(named["name"], options_of(named), order.data_root, order.cache)
     parts = (payload["encoders"], payload["fusion"], payload["method"])
-    method = build_method(dataset.spec, *parts, payload["seed"], order.plugins).to(device)
+    method = build_method(dataset.spec, *parts, payload["seed"], order.plugins)
+    place(method, device, channels_last=order.channels_last, compile=order.compile)
     predictions: dict[str, dict[str, np.ndarray]] = {}
     earlier = _finished(folder)
     if earlier and (best := checkpoint.load(folder / "best.pt", device)):
         method.load_state_dict(best)
         result = earlier
     else:
-        result, predictions["predictions"] = _trained(order, method, dataset, device, on_epoch)
+        result, predictions["predictions"] = _trained(order, method, dataset, device, on_epoch, pulse)
         # what other studies tested it under stays: the same run gives the same weights
         result["metrics"] = {**(earlier["metrics"] if earlier else {}), **result["metrics"]}
     for condition in uncovered(result, payload):
@@ -167,7 +194,9 @@ def _carried_out(
         )
     if parallel.rank() == 0:
         for name, kept in predictions.items():
-            np.savez_compressed(folder / f"{name}.npz", **kept)
+            path = folder / f"{name}.npz"
+            path.unlink(missing_ok=True)
+            np.savez_compressed(path, **kept)
     return result
 
 
@@ -177,6 +206,7 @@ def _trained(
     dataset: Dataset,
     device: str,
     on_epoch: Callable[[dict[str, float]], None] | None,
+    pulse: Callable[[], bool],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train the method and return the result and its predictions on validation."""
     from sweeper.models import parallel
@@ -203,6 +233,7 @@ def _trained(
         resume=resume,
         save_every=SAVE_EVERY_SECONDS,
         on_epoch=on_epoch,
+        pulse=pulse,
     )
     found = evaluate(method, splits.validation)
     result = {
@@ -223,22 +254,24 @@ def _trained(
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
-    """Return what a finished run found, without when and where."""
+    """Return what a finished run found, without when and where; a damaged result counts as none."""
+    names = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds")
     try:
         result = json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError):
+        found = {name: result[name] for name in names}
+        sound = found["status"] == "done" and float(found["seconds"]) >= 0 and dict(found["metrics"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if result["status"] != "done":
-        return None
-    names = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds")
-    return {name: result[name] for name in names}
+    return found if sound else None
 
 
 def _error_class(error: Exception) -> str:
     text = str(error).lower()
-    short = "out of memory" in text or "can't allocate memory" in text
-    return "OOM" if short or isinstance(error, MemoryError) else type(error).__name__
+    if "out of memory" in text or "can't allocate memory" in text or isinstance(error, MemoryError):
+        return "OOM"
+    return "MissingFile" if isinstance(error, FileNotFoundError) else type(error).__name__
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
+def _is_full(folder: Path) -> bool:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free < FULL_BYTES

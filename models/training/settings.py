@@ -22,7 +22,8 @@ class Settings:
     the rate of an encoder's layer for each that lies above it. `decay` weights leaves biases and norms out of weight
     decay. `clip` bounds the gradient's norm, `clip_value` each of its entries. `accumulate` parts of a batch go
     through the net one after another, for one step. `keep` is the epoch whose weights count, the best on validation
-    or the last; null: as the method says. `precision` bf16 is autocast, no scaler.
+    or the last; null: as the method says. `precision` bf16 is autocast, no scaler. `batch_norm` takes its statistics
+    over each rank's own rows, or synchronised, over those of all ranks, so that several train as one.
     """
 
     epochs: Count = 30
@@ -40,6 +41,7 @@ class Settings:
     accumulate: Count = 1
     keep: Literal["best", "last"] | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+    batch_norm: Literal["local", "synchronised"] = "local"
     encoder_lr: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from sweeper.models import parallel
 from sweeper.models.errors import UserError
 from sweeper.models.method import Method
+from sweeper.models.training import buckets
 from sweeper.models.training.optimizers import begins
 from sweeper.models.training.settings import Settings
 from sweeper.models.values import Batch, Context, Objective
@@ -34,6 +35,7 @@ def steps(
     combines = overrides(method, "combine")
     while True:
         gradients: dict[str, dict[str, Tensor]] = {}
+        moved: dict[torch.nn.Parameter, None] = {}
         for number, (objectives, share) in enumerate(running):
             with autocast:
                 objective = next(objectives, None)
@@ -45,16 +47,14 @@ def steps(
             if combines:
                 _differentiate(own, trained(method, own), gradients)
             else:
-                torch.autograd.backward(
-                    own.total, inputs=list(trained(method, own).values()) if own.train else None
-                )
+                named = list(trained(method, own).values()) if own.train or parallel.world() > 1 else []
+                moved |= dict.fromkeys(named)
+                with buckets.summed(list(moved) if number == len(running) - 1 else ()):
+                    torch.autograd.backward(own.total, inputs=named if own.train else None)
             yield objective, len(parts[number][0])
         ctx = parts[-1][2]
         if combines:
             _combine(method, gradients, ctx)
-        elif parallel.world() > 1:
-            parameters = list(trained(method).values())
-            _assign(parameters, parallel.summed([p.grad for p in parameters], parameters))
         method.modulate(objective, ctx)
         if settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(method.parameters(), settings.clip)

@@ -10,13 +10,14 @@
                     method.modulate(objective, ctx); clip; optimiser.step()
             metrics = evaluate(validation)                         # uses method.predict
             put the weights by if they are the best
-            method.on_epoch_end(ctx, metrics); checkpoint; report  # the limits may end the run here
+            method.on_epoch_end(ctx, metrics); checkpoint; report  # limits, or a request to leave, may end it here
         restore the weights that phase.keep names; method.on_phase_end(ctx)
 
 Test data do not exist here. Everything random comes from named streams of the run's seed, so a resumed run equals
 an uninterrupted one, and run r of every method shares initial weights, order and held-out rows. With W ranks each
-trains on its part of the same global batch (parallel.py states the contract). Batch norm is an exception, its
-statistics are those of a rank's own rows, and so is a layer's dropout, as in data-parallel training everywhere.
+trains on its part of the same global batch (parallel.py states the contract). A layer's dropout is an exception, as
+in data-parallel training everywhere, and so is batch norm unless it is synchronised (settings.py): its statistics are
+those of a rank's own rows.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from sweeper.models import parallel
 from sweeper.models.data.augment.base import Augmenter
-from sweeper.models.errors import Diverged, choose
+from sweeper.models.errors import Diverged, Left, choose
 from sweeper.models.maths import metrics
 from sweeper.models.method import Method
 from sweeper.models.streams import stream_seed, torch_stream
 from sweeper.models.training import checkpoint, optimizers
+from sweeper.models.training.batch_norm import synchronise
 from sweeper.models.training.epoch import shuffled, train_epoch
 from sweeper.models.training.evaluation import all_scores, evaluate, quick_scores
 from sweeper.models.training.settings import Settings
@@ -88,15 +90,17 @@ def train(
     resume: Path | None = None,
     save_every: float = 0.0,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    pulse: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Train `method` in place and leave it with the weights its last phase keeps.
 
     `metric` (on validation) says which epoch is best. `limits` {epochs done: worst admissible value of metric}
     end the run early. `resume` is a checkpoint file, read if there and written at least `save_every` seconds
-    apart. `on_epoch` gets every epoch's scores on rank 0. Raises Diverged when a loss is not finite.
+    apart. `on_epoch` gets every epoch's scores on rank 0. `pulse` is called at every step; where it says so at the
+    end of an epoch, the state is saved and Left raised. Raises Diverged when a loss is not finite.
     """
     run = _Run(method, splits, settings, seed, metric, augmenter, limits or {})
-    run.resume, run.save_every, run.on_epoch = resume, save_every, on_epoch
+    run.resume, run.save_every, run.on_epoch, run.pulse = resume, save_every, on_epoch, pulse
     return run.fit()
 
 
@@ -104,6 +108,7 @@ class _Run:
     resume: Path | None
     save_every: float
     on_epoch: Callable[[dict[str, float]], None] | None
+    pulse: Callable[[], bool]
 
     def __init__(
         self,
@@ -122,6 +127,8 @@ class _Run:
         self.trainable = {name: p.requires_grad for name, p in method.named_parameters()}
         self.optimizer: torch.optim.Optimizer | None = None
         check_parts(method, settings)
+        if settings.batch_norm == "synchronised":
+            synchronise(method)
 
     def fit(self) -> Outcome:
         state = checkpoint.load(self.resume, self.splits.train.device) if self.resume else None
@@ -162,7 +169,10 @@ class _Run:
             progress.found_state = self._state() if phase.keep == "none" else None
         while progress.epoch < phase.epochs and not progress.stopped:
             self._fit_epoch(phase)
-            self._save(last=progress.stopped or progress.epoch == phase.epochs)
+            leaves = parallel.anyone(self.pulse())
+            self._save(last=leaves or progress.stopped or progress.epoch == phase.epochs)
+            if leaves:
+                raise Left(f"asked to leave after epoch {len(progress.curve)}")
         if phase.keep == "last":
             progress.best_epoch = len(progress.curve)
         elif phase.keep == "none" and progress.found_state is not None:
@@ -193,6 +203,7 @@ class _Run:
                 factors=method.rates(ctx),
                 change=lambda batch: self.augmenter(batch, number) if self.augmenter else batch,
                 contexts=lambda batch, part: self._context(phase, logged, batch, part),
+                pulse=self.pulse,
             )
         except Diverged as error:
             raise Diverged(f"{error} in epoch {number + 1}") from None

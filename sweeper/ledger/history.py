@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from sweeper.ledger.file import enter, runs_of
+from sweeper.ledger.file import Ledger, enter, runs_of
 from sweeper.ledger.records import Announced, Record, RunRecord, Selected, Shared
 from sweeper.models.errors import choose
 from sweeper.study.arms import short_names
@@ -22,7 +22,7 @@ def announcements(records: Iterable[Record]) -> dict[str, Announced]:
 
 @dataclass(frozen=True)
 class History:
-    """A study's latest plan, and the records of the ledger in their order."""
+    """A study's latest plan, and the ledger's records in their order: all of them, or those that concern the study."""
 
     plan: Announced
     records: Sequence[Record]
@@ -32,6 +32,17 @@ class History:
         """Return the history of a study; raise UserError if the records hold no such study."""
         plans = announcements(records)
         return cls(plans[choose("study", study, plans, "the ledger")], records)
+
+    @classmethod
+    def read(cls, study: str, ledger: Ledger) -> Self:
+        """Return the history of a study, reading only what concerns it; raise UserError if there is no such study."""
+        plans = ledger.of(Announced, study=[study]) or ledger.of(Announced)
+        plan = announcements(plans)[choose("study", study, announcements(plans), "the ledger")]
+        about: dict[str, Collection[str]] = {"study": [study], "arm": [arm.key for arm in plan.arms]}
+        records = ledger.of(Record, **about)
+        keys = {record.key for record in records if isinstance(record, RunRecord | Shared)}
+        keys |= {key for record in records if isinstance(record, Selected) for key in record.runs.values()}
+        return cls(plan, ledger.of(Record, **about, key=keys))
 
     @cached_property
     def names(self) -> dict[str, str]:

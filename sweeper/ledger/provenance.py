@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
-from sweeper import ROOT
+from sweeper import HOME, ROOT
 
 LIBRARIES = ("torch", "numpy", "ray", "optuna", "mlflow")
+FOLDERS = (ROOT / "sweeper", HOME / "models", HOME / "search_spaces")
 
 
 @cache
@@ -26,3 +29,18 @@ def git_state() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+@cache
+def package() -> str:
+    """Return this package's version and a digest of its files, e.g. `0.1.0 (3f5a9c01)`."""
+    paths = {path for folder in FOLDERS for ending in ("*.py", "*.yaml") for path in folder.rglob(ending)}
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda path: _place(path)):
+        digest.update(_place(path).encode() + b"\0" + path.read_bytes())
+    return f"{version('sweeper')} ({digest.hexdigest()[:8]})"
+
+
+def _place(path: Path) -> str:
+    """Return where a file is within the package, wherever that is installed."""
+    return path.relative_to(HOME if path.is_relative_to(HOME) else ROOT).as_posix().removeprefix("sweeper/")

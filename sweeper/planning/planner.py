@@ -17,11 +17,14 @@ from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
 
+REPEATABLE = ("done", "pruned", "diverged")  # all would be so again
+
 
 class Planner:
     """All arms of a study; `take` the next run, `settle` it with its record. `note` receives ledger records.
 
-    `records` are the finished runs by key, `proposed` the configurations by arm and number, as the ledger has them.
+    `records` are the runs by key, `proposed` the configurations by arm and number, as the ledger has them. Runs that
+    failed are done again.
     """
 
     def __init__(
@@ -33,9 +36,11 @@ class Planner:
         note: Callable[[Record], None],
     ) -> None:
         self.study = study
-        self.records = dict(records)
+        self.earlier = records
+        self.records: dict[str, RunRecord | None] = {}
         self.taken: dict[str, Run] = {}
         self.trained: set[str] = set()
+        self.training: set[str] = set()
         self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note) for arm in arms]
         self.turn = 0
 
@@ -46,6 +51,8 @@ class Planner:
             self.turn = (self.turn + 1) % len(self.races)
             run = race.take()
             if run is not None:
+                if run.training:
+                    self.training.add(run.training)
                 return run
         return None
 
@@ -53,15 +60,23 @@ class Planner:
         """Enter the record of a run that was taken."""
         self.records[key] = record
         run = self.taken.pop(key, None)
-        if run and run.training:
-            self.trained.add(run.training)
+        done = run.training if run else None
+        if done:
+            self.trained.add(done)
+            self.training.discard(done)
         for race in self.races:
-            race.settle(key)
+            race.settle(key, trained=bool(done))
+
+    def record(self, key: str) -> RunRecord | None:
+        """Return the record of a run: of those settled, or as the ledger had it, looked up once."""
+        if key not in self.records:
+            found = self.earlier.get(key)
+            self.records[key] = found if found and found.status in REPEATABLE else None
+        return self.records[key]
 
     def ready(self, run: Run) -> bool:
         """Whether a run need not wait for another that does the same training now."""
-        under_way = {other.training for other in self.taken.values()}
-        return not run.training or run.training in self.trained or run.training not in under_way
+        return not run.training or run.training in self.trained or run.training not in self.training
 
     @property
     def finished(self) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.ledger.history import History, announcements
-from sweeper.ledger.records import Record, RunRecord
+from sweeper.ledger.file import Ledger
+from sweeper.ledger.records import Announced, RunRecord, Selected
+from sweeper.planning.planner import REPEATABLE
 from sweeper.planning.racing import RULES
 from sweeper.study import space
 from sweeper.study.arms import Arm, short_names
@@ -66,7 +66,7 @@ def _finished(
     return [
         record
         for key, run in wanted.items()
-        if (record := runs.get(key)) and record.status in ("done", "pruned", "diverged")
+        if (record := runs.get(key)) and record.status in REPEATABLE
         if not record.done or run.covered(record.metrics)
     ]
 
@@ -92,14 +92,14 @@ def describe(study: Study, plans: Sequence[ArmPlan], unfit: Sequence[Unfit] = ()
     yield from _estimate(study, plans)
 
 
-def progress(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
+def progress(plans: Iterable[Announced], ledger: Ledger) -> Iterator[str]:
     """Yield one line per study: arms selected, its runs by status."""
-    for name in names or announcements(records):
-        history = History.of(name, records)
-        own = [run for run in history.runs.values() if run.arm in history.names]
-        counts = Counter(f"{run.stage} {run.status}" for run in own)
-        found = ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "no runs yet"
-        yield f"{name}: {len(history.selected)} of {len(history.names)} arms selected; {found}"
+    for plan in plans:
+        arms = {arm.key for arm in plan.arms}
+        selected = {record.arm for record in ledger.of(Selected, study=[plan.study])} & arms
+        counts = sorted((f"{stage} {status}", n) for (stage, status), n in ledger.tally(arms).items())
+        found = ", ".join(f"{n} {what}" for what, n in counts) or "no runs yet"
+        yield f"{plan.study}: {len(selected)} of {len(arms)} arms selected; {found}"
 
 
 def _estimate(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:

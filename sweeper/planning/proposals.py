@@ -77,8 +77,24 @@ class Qmc(Sampler):
         return space.restrict({**self.fixed, **values}, self.space)
 
 
-class _Optuna(Sampler):
-    """One of Optuna's samplers, through ask and tell."""
+class Random(Sampler):
+    """Optuna's independent draws; no result changes them, so it is told none."""
+
+    def proposed(self, k: int) -> Values:
+        """Return draw k."""
+        import optuna
+
+        sampler, values = optuna.samplers.RandomSampler(seed=_seed(self.seed, k)), dict(self.fixed)
+        for name, domain in self.space.items():
+            if domain.active(values):
+                own = _distribution(domain)
+                drawn = domain.at(0.0) if own.single() else sampler.sample_independent(None, None, name, own)
+                values[name] = drawn
+        return values
+
+
+class Tpe(Sampler):
+    """Optuna's tree-structured Parzen estimator, after STARTUP results; conditional spaces in groups."""
 
     def __init__(
         self, domains: Space, fixed: Values, defaults: Values, *, direction: str = "max", seed: int = 0
@@ -90,16 +106,19 @@ class _Optuna(Sampler):
         self.study = optuna.create_study(direction={"max": "maximize", "min": "minimize"}[direction])
         self.trials: list[optuna.Trial] = []
 
-    @abstractmethod
-    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        """Return Optuna's sampler."""
-
     def proposed(self, k: int) -> Values:
         """Return what the sampler draws for configuration k."""
         import optuna
 
-        own = int.from_bytes(hashlib.sha256(f"{self.seed}/{k}".encode()).digest()[:4], "big")
-        self.study.sampler = self.sampler(own)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group
+            self.study.sampler = optuna.samplers.TPESampler(
+                seed=_seed(self.seed, k),
+                n_startup_trials=STARTUP,
+                multivariate=True,
+                group=True,
+                constant_liar=True,
+            )
         draft, values = self.study.ask(), dict(self.fixed)
         for name, domain in self.space.items():
             if domain.active(values):
@@ -130,31 +149,22 @@ class _Optuna(Sampler):
         self.study.tell(self.trials[k], found, state=optuna.trial.TrialState[state.upper()])
 
 
-class Random(_Optuna):
-    """Independent draws."""
-
-    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        """Return Optuna's random sampler."""
-        import optuna
-
-        return optuna.samplers.RandomSampler(seed=seed)
-
-
-class Tpe(_Optuna):
-    """The tree-structured Parzen estimator, after STARTUP results; conditional spaces in groups."""
-
-    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        """Return Optuna's TPE sampler."""
-        import optuna
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group
-            return optuna.samplers.TPESampler(
-                seed=seed, n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True
-            )
-
-
 SAMPLERS: dict[str, type[Sampler]] = {"tpe": Tpe, "random": Random, "grid": Grid, "qmc": Qmc}
+
+
+def _seed(seed: int, k: int) -> int:
+    """Return the seed of configuration k's draw."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{k}".encode()).digest()[:4], "big")
+
+
+def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+    """Return the domain as Optuna has it."""
+    from optuna import distributions
+
+    if domain.kind == "choice":
+        return distributions.CategoricalDistribution(domain.choices)
+    kinds = {"int": distributions.IntDistribution, "float": distributions.FloatDistribution}
+    return kinds[domain.kind](*domain.bounds, log=domain.log)
 
 
 def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401 - a value of the domain

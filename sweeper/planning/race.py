@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
 from sweeper.planning.proposals import SAMPLERS
-from sweeper.planning.racing import RULES, STOPPINGS, ended_at
+from sweeper.planning.racing import RULES, STOPPINGS, Curves, ended_at
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
@@ -22,8 +22,10 @@ SAME_ERROR_STOPS = 3
 class Runs(Protocol):
     """What all arms of a study share: the records so far, and the runs under way."""
 
-    records: Mapping[str, RunRecord]
     taken: dict[str, Run]
+
+    def record(self, key: str) -> RunRecord | None:
+        """Return the record of a run."""
 
     def ready(self, run: Run) -> bool:
         """Whether a run need not wait for another that does the same training now."""
@@ -52,12 +54,26 @@ class Race:
         self.configurations: list[dict[str, Any]] = []
         self.alive: list[int] = []
         self.queue: deque[Run] = deque()
-        self.open: list[Run] = []
         self.runs: dict[tuple[int, str, int], Run] = {}
         self.stopped = ""
+        self._open: dict[str, list[Run]] = {}
+        self._waits = False  # until a record comes that could change anything
+        self._sound = False  # one of its first runs did not fail
+        self._curves = {seed: Curves() for seed in search.seeds}  # of those told
+        self._scores: dict[int, dict[int, float]] = {}
+
+    @property
+    def open(self) -> list[Run]:
+        """The runs begun that have no record yet."""
+        return [run for runs in self._open.values() for run in runs]
 
     def take(self) -> Run | None:
         """Return the arm's next run that has no record yet, advancing over all that do."""
+        run = None if self._waits else self._next()
+        self._waits = run is None
+        return run
+
+    def _next(self) -> Run | None:
         while self.stage != "over":
             if not self.stopped and (error := self._same_error()):
                 self.stopped = f"the same error {SAME_ERROR_STOPS} times: {error}"
@@ -74,11 +90,16 @@ class Race:
                 return None
         return None
 
-    def settle(self, key: str) -> None:
-        """A run has a record now: what waited for it goes on, or is queued again if the record does not suit it."""
-        waited = [run for run in self.open if run.key == key]
-        self.open = [run for run in self.open if run.key != key]
+    def settle(self, key: str, *, trained: bool = False) -> None:
+        """A run has a record now: what waited for it goes on, or is queued again if the record does not suit it.
+
+        What waited for a training goes on where the run was one, `trained`.
+        """
+        waited = self._open.pop(key, ())
+        if waited or trained:
+            self._waits = False
         for run in waited:
+            self._scores.pop(run.configuration, None)
             if self.record(run) is None:
                 self.queue.appendleft(run)
             else:
@@ -90,7 +111,7 @@ class Race:
         Other arms, configurations and studies share runs, and may have ended them earlier or not at all, or
         tested them under other conditions.
         """
-        record = self.shared.records.get(run.key)
+        record = self.shared.record(run.key)
         if record is None or (record.done and not run.covered(record.metrics)):
             return None
         limits = {int(epoch): self.sign * limit for epoch, limit in run.limits.items()}
@@ -108,9 +129,15 @@ class Race:
 
     def scores(self, configuration: int) -> dict[int, float]:
         """Return {tuning seed: value of the selection metric on validation, larger is better} of the finished runs."""
-        places = {seed: self.runs.get((configuration, "search", seed)) for seed in self.study.search.seeds}
-        found = {seed: self._value(self.record(run)) for seed, run in places.items() if run}
-        return {seed: value for seed, value in found.items() if value is not None}
+        known = self._scores.get(configuration)
+        if known is None:
+            places = {
+                seed: self.runs.get((configuration, "search", seed)) for seed in self.study.search.seeds
+            }
+            found = {seed: self._value(self.record(run)) for seed, run in places.items() if run}
+            known = {seed: value for seed, value in found.items() if value is not None}
+            self._scores[configuration] = known
+        return known
 
     def best(self) -> tuple[int, float] | None:
         """Return (configuration, value) of the best mean so far, for the progress line."""
@@ -123,10 +150,11 @@ class Race:
     def _begin(self, run: Run) -> bool:
         """Enter a run; return whether it is to be carried out now."""
         self.runs[run.configuration, run.stage, run.seed] = run
+        self._scores.pop(run.configuration, None)
         if self.record(run) is not None:
             self._share(run)
             return False
-        self.open.append(run)
+        self._open.setdefault(run.key, []).append(run)
         if run.key in self.shared.taken:  # another arm or configuration runs it already
             return False
         self.shared.taken[run.key] = run
@@ -142,7 +170,7 @@ class Race:
         """Queue what follows from the records; False if that waits for a run."""
         if self.stage == "propose" and not self.stopped and len(self.configurations) < self.size:
             return self._propose()
-        if self.open:
+        if self._open:
             return False
         if self.stage == "final" or self.stopped:
             self.stage = "over"
@@ -160,6 +188,9 @@ class Race:
             if None in records:
                 return False
             self._tell(self.told, records)
+            if search.early_stopping != "none":
+                for seed, record in zip(seeds, records, strict=True):
+                    self._curves[seed].add([self.sign * value for value in record.curve])
             self.told += 1
         if k in self.proposed:
             values = dict(self.proposed[k])
@@ -223,7 +254,7 @@ class Race:
 
     def _share(self, run: Run) -> None:
         """Note a search run that was carried out as another's, so that it counts here as well."""
-        record = self.shared.records[run.key]
+        record = self.shared.record(run.key)
         place = (self.arm.key, run.configuration, run.stage)
         if run.stage == "search" and (record.arm, record.configuration, record.stage) != place:
             arm, configuration, stage = place
@@ -233,10 +264,9 @@ class Race:
         """Return where a run of the first rung may end early: told curves of the same seed are the yardstick."""
         if self.study.search.early_stopping == "none" or stage == "final" or self.rung > 0:
             return {}
-        records = [self.record(self.runs[i, stage, seed]) for i in range(self.told)]
-        curves = [[self.sign * value for value in record.curve] for record in records if record]
         epochs = self.arm.payload(self.configurations[k], stage, seed)["train"]["epochs"]
-        return {str(e): self.sign * value for e, value in self.stopping.limits(curves, epochs).items()}
+        limits = self.stopping.limits(self._curves[seed], epochs)
+        return {str(epoch): self.sign * value for epoch, value in limits.items()}
 
     def _same_error(self) -> str:
         """Return the error that this many of the arm's first runs ended with, before any that did not fail.
@@ -244,9 +274,10 @@ class Race:
         It is looked for in the order in which runs are planned, so the answer does not depend on timing.
         """
         errors: Counter[str] = Counter()
-        for run in self.runs.values():
+        for run in () if self._sound else self.runs.values():
             record = self.record(run)
             if record is None or record.status in ("done", "pruned"):
+                self._sound = record is not None
                 break
             if record.status != "diverged":  # that says something of the configuration, not of the arm
                 errors[record.failure] += 1

@@ -1,13 +1,12 @@
-"""The Ray cluster: joined or started, and how many runs fit on it."""
+"""The Ray cluster: joined or started, and left."""
 
 from __future__ import annotations
 
 import gc
 import logging
-import math
 import os
-import socket
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 # what is set in the environment already holds
@@ -22,7 +21,8 @@ import ray
 from sweeper import import_path
 from sweeper.models.errors import UserError
 from sweeper.models.memory import uncollected
-from sweeper.study.schema import Resources
+from sweeper.running import nodes, watch
+from sweeper.running.watch import listens
 
 
 def address() -> str | None:
@@ -31,60 +31,36 @@ def address() -> str | None:
         return os.environ["RAY_ADDRESS"]
     marker = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
     text = marker.read_text().strip() if marker.exists() else ""
-    return text if _listens(text) else None  # a cluster that was killed leaves its marker
+    return text if listens(text) else None  # a cluster that was killed leaves its marker
 
 
-def start() -> None:
-    """Connect to the cluster, or start one on this machine, so that workers can import this package.
+def start(plugins: Sequence[str] = ()) -> None:
+    """Connect to the cluster, or start one on this machine; from now on this process ends when that dies.
 
-    Raises UserError if a cluster is named but does not answer.
+    Raises UserError if a cluster is named but does not answer, or a node of it lacks this package or the plug-ins.
     """
     if ray.is_initialized():
         return
-    path = import_path()
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     found = address()
     if found is None:
-        os.environ["PYTHONPATH"] = path
+        os.environ["PYTHONPATH"] = import_path()
+        watch.begin(None)
         ray.init(address="local", include_dashboard=False, **quiet)
-    elif ":" in found and "//" not in found and not _listens(found):  # Ray would try for minutes
+    elif ":" in found and "//" not in found and not listens(found):  # Ray would try for minutes
         raise UserError(
             f"no Ray cluster answers at {found}; start it, or unset RAY_ADDRESS to use this machine alone"
         )
     else:
-        ray.init(address=found, runtime_env={"env_vars": {"PYTHONPATH": path}}, **quiet)
+        ray.init(address=found, **quiet)
+        watch.begin(ray.get_runtime_context().gcs_address)
+        nodes.check(plugins)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are records here
-
-
-def _listens(text: str) -> bool:
-    host, _, port = text.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=3):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def stop() -> None:
     """Leave the cluster; one started here ends."""
+    watch.end()
     gc.collect()
     with uncollected():  # a handle that another thread's collection freed meanwhile would end the process
         ray.shutdown()
-
-
-def slots(resources: Resources) -> int:
-    """Return how many runs fit on the cluster at once; raise UserError if none does."""
-    if resources.workers > 1 and resources.gpus % 1:
-        raise UserError(
-            f"resources: {resources.gpus:g} GPU for each of {resources.workers} workers; a run on several workers"
-            " needs whole GPUs, or none"
-        )
-    have = ray.cluster_resources()
-    need = {"CPU": resources.cpus * resources.workers, "GPU": resources.gpus * resources.workers}
-    fits = min(math.floor(have.get(kind, 0) / n + 1e-9) for kind, n in need.items() if n)
-    if fits < 1:
-        raise UserError(
-            f"a run needs {resources.workers} × ({resources.cpus:g} CPU, {resources.gpus:g} GPU), but the cluster has"
-            f" {have.get('CPU', 0):g} CPU and {have.get('GPU', 0):g} GPU; lower resources in the study"
-        )
-    return fits

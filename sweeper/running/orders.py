@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from sweeper import bridge
 from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import locate
 from sweeper.study.runs import Run
-from sweeper.study.schema import Study
+from sweeper.study.schema import Resources, Study
 
 
-def as_order(study: Study, run: Run, storage: Storage, data_root: Path | None) -> dict[str, Any]:
-    """Return a run's order."""
+def as_order(
+    study: Study, run: Run, storage: Storage, data_root: Path | None, need: Resources
+) -> dict[str, Any]:
+    """Return the order of a run that reserves what it needs."""
     paths = {
         "folder": storage.address(storage.run(run.key)),
         "data_root": str(data_root) if data_root else None,
@@ -30,17 +32,20 @@ def as_order(study: Study, run: Run, storage: Storage, data_root: Path | None) -
         "limits": run.limits,
         "plugins": list(study.plugins),
         "checkpoints": study.checkpoints,
-        **study.resources.model_dump(),
+        **need.model_dump(),
     }
 
 
-def execute_here(order: Mapping[str, Any], device: str | None = None) -> dict[str, Any]:
+def execute_here(
+    order: Mapping[str, Any], device: str | None = None, pulse: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
     """Carry out an order in this process, on a GPU if it asks for one, and return the result."""
     given = {name: order[name] for name in ("payload", "limits", "checkpoints")}
+    given |= {name: order.get(name, False) for name in ("channels_last", "compile")}  # which old orders lack
     threads = max(1, int(order["cpus"]))
     with _at_hand(order) as paths:
         made = bridge.Order(**given, **paths, plugins=tuple(order["plugins"]), threads=threads)
-        return bridge.execute(made, device or ("cuda" if order["gpus"] else "cpu"))
+        return bridge.execute(made, device or ("cuda" if order["gpus"] else "cpu"), pulse=pulse)
 
 
 @contextmanager

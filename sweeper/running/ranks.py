@@ -14,6 +14,8 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 
 from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import locate
+from sweeper.models.errors import Left
+from sweeper.running import leaving
 from sweeper.running.orders import execute_here
 
 SCRATCH = "train"  # in the run's folder while Ray Train is at work
@@ -48,6 +50,8 @@ def execute_on_workers(order: Mapping[str, Any]) -> dict[str, Any]:
         trainer.fit()
     except train.WorkerGroupError as error:
         failures = list(error.worker_failures.values())
+        if left := next((failure for failure in failures if isinstance(failure, Left)), None):
+            raise left from None
         if not all(isinstance(failure, RankFailed) for failure in failures):
             raise
         place.write(result, json.loads(str(failures[0])))
@@ -74,6 +78,7 @@ def _rank(order: dict[str, Any]) -> None:
     if train.get_context().get_world_rank() == 0:
         place = locate(order["folder"])
         place.write(place.root / RESERVED, get_current_placement_group().id.hex())
-    result = execute_here(order, str(get_device()))
+    with leaving.Pulse(order) as pulse:
+        result = execute_here(order, str(get_device()), pulse)
     if result["status"] == "failed":
         raise RankFailed(json.dumps(result))

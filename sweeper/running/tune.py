@@ -6,72 +6,52 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 # what is set in the environment already holds
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # else Ctrl-C ends like a finished study
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")  # how many runs are under way is decided here
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from sweeper.running.cluster import slots
+from sweeper.ledger.provenance import package
+from sweeper.models.errors import one_line
+from sweeper.running import leaving, room
+from sweeper.running.dispatch import Dispatch, Work
 from sweeper.running.orders import execute_here
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources
 
-ATTEMPTS = 3
+# Tune would hand workers the driver's AWS keys, by a way that Ray writes into its logs; nodes have their own
+class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+    {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+)
+
 UNLIMITED = 10**9
 
 
-class Work(Protocol):
-    """The study's side: what is to be done, and what became of it."""
-
-    interrupted: bool
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to take, now or later."""
-
-    def take(self) -> Run | None:
-        """Return the next run, None if there is none now."""
-
-    def order(self, run: Run) -> dict[str, Any]:
-        """Return what a worker needs for a run, picklable."""
-
-    def settle(self, run: Run, result: Mapping[str, Any]) -> None:
-        """Take a run's result."""
-
-    def idle(self) -> None:
-        """Be called now and then."""
-
-
-def carry_out(first: Run, work: Work, resources: Resources) -> None:
-    """Carry out `first` and what the work holds until it is finished.
-
-    A worker that dies is replaced and its run tried again, ATTEMPTS times in all.
-    """
+def carry_out(first: Run, work: Work) -> None:
+    """Carry out `first` and what the work holds until it is finished or interrupted; raise what the driver met."""
     folder = tempfile.mkdtemp(prefix="sweeper-tune-")
-    searcher = _PlannerSearch(first, work)
-    # on several workers Ray Train reserves what they use; the trial itself only waits, but must reserve something
-    share = {"memory": 1} if resources.workers > 1 else {"cpu": resources.cpus, "gpu": resources.gpus}
+    searcher = _Search(Dispatch(first, work, room.Room()))
     tuner = tune.Tuner(
-        tune.with_resources(_Worker, share),
+        tune.with_resources(_Worker, _reserved),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=_Coroner(searcher),
             num_samples=UNLIMITED,
-            max_concurrent_trials=slots(resources),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -89,24 +69,27 @@ def carry_out(first: Run, work: Work, resources: Resources) -> None:
             tuner.fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        searcher.dispatch.end()
     if searcher.error:
         raise searcher.error
 
 
-def execute(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out an order in this process, or on its workers, and return the result."""
-    if order["workers"] > 1:
-        from sweeper.running.ranks import execute_on_workers
-
-        return execute_on_workers(order)
-    return execute_here(order)
+def _reserved(order: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """Return what a run's trial reserves."""
+    if (
+        order["workers"] > 1
+    ):  # Ray Train reserves what they use; the trial only waits, but must reserve something
+        return tune.PlacementGroupFactory([{"memory": 1}])
+    return tune.PlacementGroupFactory([room.bundle(Resources(cpus=order["cpus"], gpus=order["gpus"]))])
 
 
 class _Worker(tune.Trainable):
     """Carries out one run after another, all in one thread: in threads of their own each would keep memory."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the first order."""
+        """Take the first order; a node that joined later may have another package."""
+        if config["package"] != package():
+            raise RuntimeError(f"{os.uname().nodename} has sweeper {package()}, not {config['package']}")
         self.order = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -115,36 +98,37 @@ class _Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Carry out the order."""
-        return {"result": json.dumps(execute(self.order)), "done": True}
+        """Carry out the order, in this process or on its workers."""
+        order = self.order
+        if order["workers"] > 1:
+            from sweeper.running.ranks import execute_on_workers
+
+            result = execute_on_workers(order)
+        else:
+            with leaving.Pulse(order) as pulse:
+                result = execute_here(order, pulse=pulse)
+        return {"result": json.dumps(result), "done": True}
 
 
-class _PlannerSearch(Searcher):
-    """Hands Tune the planner's next run and the planner each result."""
+class _Search(Searcher):
+    """Hands Tune the next run's order and the dispatch each result."""
 
-    def __init__(self, first: Run, work: Work) -> None:
+    def __init__(self, dispatch: Dispatch) -> None:
         super().__init__()
-        self.work = work
-        self.running: dict[str, tuple[Run, dict[str, Any], float]] = {}
-        self.attempts: dict[str, int] = {}
+        self.dispatch = dispatch
         self.reasons: dict[str, str] = {}
-        self.again = [first]
         self.error: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next run's order, None to be asked again, FINISHED when the study is over."""
-        if self.error:
+        if self.error or self.dispatch.finished:
             return Searcher.FINISHED
         try:
-            run = self.again.pop() if self.again else self.work.take()
-            if run is None:
-                return Searcher.FINISHED if self.work.finished else None
-            order = self.work.order(run)
-            self.running[trial_id] = run, order, time.time()
-            return order
+            order = self.dispatch.next(trial_id)
         except Exception as error:  # Tune would log and go on; the driver must end with it
             self.error = error
             return Searcher.FINISHED
+        return Searcher.FINISHED if order is None and self.dispatch.finished else order
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing happens between a run's start and its end."""
@@ -152,26 +136,12 @@ class _PlannerSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Settle the run; queue it again if its worker died, unless that was its last attempt."""
-        run, order, began = self.running.pop(trial_id)
-        if not error:
-            self._settle(run, json.loads((result or {})["result"]))
-            return
-        if order["workers"] > 1:
-            from sweeper.running.ranks import release
-
-            release(order)
-        self.attempts[run.key] = self.attempts.get(run.key, 0) + 1
-        if self.attempts[run.key] < ATTEMPTS:
-            self.again.append(run)
-            return
-        message = f"{ATTEMPTS} times: {self.reasons.pop(trial_id)}"
-        outcome = {"status": "preempted", "error": {"class": "WorkerDied", "message": message}}
-        self._settle(run, outcome | {"started": began, "seconds": time.time() - began})
-
-    def _settle(self, run: Run, result: dict[str, Any]) -> None:
+        """Pass on the run's result, or why it has none."""
         try:
-            self.work.settle(run, result)
+            if error:
+                self.dispatch.died(trial_id, self.reasons.pop(trial_id, "no reason was given"))
+            else:
+                self.dispatch.ended(trial_id, json.loads((result or {})["result"]))
         except Exception as failure:  # as in suggest
             self.error = failure
 
@@ -186,9 +156,9 @@ class _PlannerSearch(Searcher):
 
 
 class _Watch(tune.Stopper):
-    """Lets the session show its progress while runs are under way, and ends them when the driver has failed."""
+    """Lets the dispatch look around while runs are under way, and ends them when the driver has failed."""
 
-    def __init__(self, searcher: _PlannerSearch) -> None:
+    def __init__(self, searcher: _Search) -> None:
         self.searcher = searcher
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -197,20 +167,18 @@ class _Watch(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Tune's loop went round once."""
-        self.searcher.work.idle()
-        if self.searcher.work.interrupted:  # and something between swallowed it
-            raise KeyboardInterrupt
+        self.searcher.dispatch.look_around()
         return self.searcher.error is not None
 
 
 class _Coroner(FIFOScheduler):
     """Tells the searcher why a trial died. (A Tune callback could, but with one Ray imports MLflow at the start.)"""
 
-    def __init__(self, searcher: _PlannerSearch) -> None:
+    def __init__(self, searcher: _Search) -> None:
         super().__init__()
         self.searcher = searcher
 
     def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
         """Note the last line of what Tune wrote down; the searcher hears of the death next."""
         last = Path(trial.error_file).read_text().strip().splitlines()[-1]
-        self.searcher.reasons[trial.trial_id] = last[:300]
+        self.searcher.reasons[trial.trial_id] = one_line(last)[:300]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History, announcements
-from sweeper.ledger.records import RunRecord
+from sweeper.ledger.index import place
+from sweeper.ledger.records import Announced, RunRecord
 from sweeper.ledger.storage import Storage
 
 SHOWN = 10
@@ -47,6 +48,8 @@ def waste(storage: Storage, ledger: Ledger) -> list[Waste]:
     for path, size in storage.files(storage.root / "trainings").items():
         if path.suffix == ".pt" and path.name not in used:
             found.append(Waste(path, "a training that no run shares", size))
+    for path in sorted(storage.root.glob(f"{place(storage.ledger).name}.*")):
+        found.append(Waste(path, "an index that was not finished", path.stat().st_size))
     return found
 
 
@@ -71,9 +74,9 @@ def _policies(ledger: Ledger) -> tuple[dict[str, set[str]], set[str]]:
     """Return the policies of checkpoints {run: those of the studies whose latest plan refers to it}, and all arms."""
     found: dict[str, set[str]] = {}
     arms: set[str] = set()
-    for study, plan in announcements(ledger.records).items():
+    for study, plan in announcements(ledger.of(Announced)).items():
         arms |= {arm.key for arm in plan.arms}
-        for record in History.of(study, ledger.records).concerning():
+        for record in History.read(study, ledger).concerning():
             if isinstance(record, RunRecord):
                 found.setdefault(record.key, set()).add(plan.checkpoints)
     return found, arms

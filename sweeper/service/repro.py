@@ -107,12 +107,14 @@ def _distance(then: float, now: float) -> float:
 def _execute(order: dict[str, Any]) -> dict[str, Any]:
     if order["workers"] == 1:
         return execute_here(order)
-    from sweeper.running import cluster, tune
+    from sweeper.running import cluster, room
+    from sweeper.running.ranks import execute_on_workers
     from sweeper.study.schema import Resources
 
-    cluster.start()
+    need = Resources(**{name: order[name] for name in Resources.model_fields if name in order})
+    cluster.start(order["plugins"])
     try:
-        cluster.slots(Resources(cpus=order["cpus"], gpus=order["gpus"], workers=order["workers"]))
-        return tune.execute(order)
+        room.check(need)
+        return execute_on_workers(order | need.model_dump())
     finally:
         cluster.stop()

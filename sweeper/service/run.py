@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from importlib import import_module
 
 from sweeper import bridge
 from sweeper.ledger.file import Ledger
-from sweeper.ledger.records import Announced
+from sweeper.ledger.records import Announced, RunRecord
 from sweeper.models.errors import UserError
 from sweeper.models.memory import uncollected
 from sweeper.service.session import Session, Workspace
@@ -19,6 +20,10 @@ from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
 from sweeper.study.unfold import Unfit, unfold
+
+STOPPING = (
+    "sweeper: stopping; runs under way save their state at the end of their epoch; Ctrl-C again ends at once"
+)
 
 
 def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool:
@@ -40,7 +45,7 @@ def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool
         refused = make_ready(study, arms, new, workspace, unfit, workers=first is not None)
         if fresh:  # not before: a study that cannot run leaves nothing behind
             ledger.lock()
-        if refused or (fresh and ledger.records):  # or another process was here in the meantime
+        if refused or (fresh and ledger.of(Announced)):  # or another process was here in the meantime
             arms = [arm for arm in arms if arm.key not in refused]
             session = Session(study, workspace, reusing(study, arms, ledger), unfit or [], ledger)
             first = session.take()
@@ -62,7 +67,7 @@ def _carried_out(session: Session, study: Study, first: Run | None) -> tuple[str
             if first is not None:
                 from sweeper.running import tune
 
-                tune.carry_out(first, session, study.resources)
+                tune.carry_out(first, session)
     except KeyboardInterrupt:
         session.interrupted = True
     finally:
@@ -83,11 +88,13 @@ def _end_ray(first: Run | None) -> None:
 
 @contextmanager
 def remembering_interrupts(session: Session) -> Iterator[None]:
-    """Note a Ctrl-C in the session before it is raised: where a library swallows it, the session's loop ends by it."""
+    """Let a first Ctrl-C end the loop once the runs under way have saved their states, and a second end it now."""
 
     def interrupt(*_: object) -> None:
+        if session.interrupted:
+            raise KeyboardInterrupt
         session.interrupted = True
-        raise KeyboardInterrupt
+        print(STOPPING, file=sys.stderr, flush=True)
 
     before = signal.getsignal(signal.SIGINT)
     if before != signal.default_int_handler:  # ignored, in another thread's hands, or a caller's own
@@ -107,23 +114,25 @@ def reusing(study: Study, arms: Sequence[Arm], ledger: Ledger) -> list[Arm]:
     """
     if study.reuse == "code":
         return list(arms)
-    wanted = {f"test/{condition}" for condition in study.conditions}
-    done = {
-        record.work: key
-        for key, record in ledger.runs.items()
-        if record.done and record.work and (record.stage != "final" or wanted <= record.metrics.keys())
-    }
+    wanted, runs = {f"test/{condition}" for condition in study.conditions}, ledger.runs
+
+    def counts(record: RunRecord) -> bool:
+        return record.done and (record.stage != "final" or wanted <= record.metrics.keys())
 
     def stand_in(work: str, key: str) -> str:
-        own = ledger.runs.get(key)
-        return key if own and own.done else done.get(work, key)
+        own = runs.get(key)
+        if own and own.done:
+            return key
+        others = dict.fromkeys(record.key for record in ledger.of(RunRecord, work=[work]))
+        return next((other for other in reversed(others) if counts(runs[other])), key)
 
     return [replace(arm, stand_in=stand_in) for arm in arms]
 
 
 def unchecked(arms: Sequence[Arm], ledger: Ledger) -> list[Arm]:
     """Return the arms that no study has announced as they are now, tested under these conditions."""
-    known = {(arm.key, arm.code, plan.conditions) for plan in ledger.of(Announced) for arm in plan.arms}
+    plans = ledger.of(Announced, arm=[arm.key for arm in arms])
+    known = {(arm.key, arm.code, plan.conditions) for plan in plans for arm in plan.arms}
     return [arm for arm in arms if (arm.key, arm.code, arm.conditions) not in known]
 
 
@@ -145,11 +154,12 @@ def make_ready(
         if not workers:
             return checks.result()
         tools = beside.submit(import_module, "sweeper.running.tune")
-        from sweeper.running import cluster
+        from sweeper.running import cluster, room, watch
 
+        watch.own(workspace.storage.root)
         try:
-            cluster.start()
-            cluster.slots(study.resources)
+            cluster.start(study.plugins)
+            room.check(study.resources)
             refused = checks.result()
             tools.result()
         except BaseException:

@@ -8,22 +8,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper import bridge
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
-from sweeper.ledger.provenance import provenance
+from sweeper.ledger.provenance import package, provenance
 from sweeper.ledger.records import Announced, ArmPlan, Proposed, Record, RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.planning.planner import Planner
 from sweeper.running.orders import as_order
+from sweeper.running.packing import part
 from sweeper.service.drawing import Drawing
 from sweeper.study import schema
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
-from sweeper.study.schema import Study
+from sweeper.study.schema import Resources, Study
 from sweeper.study.unfold import Unfit
 
-REPEATABLE = ("done", "pruned", "diverged")
 HURRY_SECONDS = 3.0
 
 
@@ -46,12 +45,12 @@ class Session:
     ) -> None:
         self.study, self.workspace, self.ledger, self.origin = study, workspace, ledger, provenance()
         self.interrupted = self.all_under_way = False
+        self.package = package()
+        self.gpu_memory: dict[tuple[str, int], tuple[float, float]] = {}
         self.folder = workspace.storage.study(study.study)
         self.unwritten: list[Record] | None = [announcement(study, arms, unfit, self.origin["git"])]
-        # runs that failed are not among what the planner knows, and done again
-        usable = {key: record for key, record in ledger.runs.items() if record.status in REPEATABLE}
         self.drawing = Drawing(study.study, workspace.storage)
-        self.planner = Planner(study, list(arms), usable, proposals(arms, ledger), self._write)
+        self.planner = Planner(study, list(arms), ledger.runs, proposals(arms, ledger), self._write)
 
     def open(self) -> None:
         """Begin to write: the study's file, what was decided so far, progress and MLflow."""
@@ -59,6 +58,7 @@ class Session:
         from sweeper.tracking.writing import Tracker
 
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "study.yaml").unlink(missing_ok=True)  # a link that lies there is not followed
         (self.folder / "study.yaml").write_text(schema.dump(self.study))
         waiting, self.unwritten = self.unwritten or [], None
         for record in waiting:
@@ -81,14 +81,24 @@ class Session:
         """Whether nothing is left to take, now or later."""
         return self.planner.finished
 
-    def order(self, run: Run) -> dict[str, Any]:
+    def need(self, run: Run) -> Resources:
+        """Return what a run reserves: of a GPU the part that the first run of its configuration was seen to use."""
+        asked = self.study.resources
+        measured = self.gpu_memory.get((run.arm.key, run.configuration), (0.0, 0.0))
+        return asked.model_copy(update={"gpus": part(asked.gpus, *measured)}) if measured[0] else asked
+
+    def order(self, run: Run, need: Resources) -> dict[str, Any]:
         """Return a run's order, kept in its folder as run.json."""
-        made = as_order(self.study, run, self.workspace.storage, self.workspace.data_root)
-        self.workspace.storage.write(self.workspace.storage.run(run.key) / "run.json", made)
+        storage = self.workspace.storage
+        made = as_order(self.study, run, storage, self.workspace.data_root, need)
+        made["package"] = self.package
+        storage.write(storage.run(run.key) / "run.json", made)
         return made
 
     def settle(self, run: Run, result: Mapping[str, Any]) -> None:
         """Enter the result of a run that was carried out."""
+        if used := result.get("gpu_memory_mb"):
+            self.gpu_memory.setdefault((run.arm.key, run.configuration), (used, result["gpu_total_mb"]))
         self._enter(run, result)
         self.progress.ran()
         self.tracker.start()  # not before: importing MLflow and starting Ray would hold each other up
@@ -111,7 +121,7 @@ class Session:
 
         self.progress.show(last=True)
         storage = self.workspace.storage
-        found = report.build(History.of(self.study.study, self.ledger.records))
+        found = report.build(History.read(self.study.study, self.ledger))
         made = [
             self.folder / "study.yaml",
             *report.write(found, self.folder),
@@ -163,14 +173,17 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
 
 
 def proposals(arms: Sequence[Arm], ledger: Ledger) -> dict[str, dict[int, dict[str, Any]]]:
-    """Return {arm: {configuration: parameters}} as proposed so far.
+    """Return {arm: {configuration: parameters}} as proposed so far for these arms, without any for all.
 
     An arm whose runs of any code count begins with what was proposed for it under this code, or else the last one.
     """
+    works = {arm.work for arm in arms if arm.any_code}
+    plans = [plan for study in ledger.of(Announced, work=works) for plan in study.arms if plan.work in works]
+    keys = {arm.key for arm in arms} | {plan.key for plan in plans}
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for record in ledger.of(Proposed):
+    for record in ledger.of(Proposed, **({"arm": keys} if arms else {})):
         found.setdefault(record.arm, {})[record.configuration] = record.parameters
-    announced = [plan for study in ledger.of(Announced) for plan in study.arms if plan.key in found]
+    announced = [plan for plan in plans if plan.key in found]
     for arm in arms:
         earlier = [plan for plan in announced if plan.work == arm.work]
         if arm.any_code and arm.key not in found and earlier:
@@ -192,7 +205,7 @@ def as_record(study: Study, run: Run, result: Mapping[str, Any], origin: Mapping
         "work": run.work,
         "code": run.arm.code,
     }
-    return RunRecord.of({**own, **result, **origin})
+    return RunRecord.of({**result, **own, **origin})
 
 
 def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
@@ -200,4 +213,6 @@ def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
     result = storage.result(run.key)
     if not result or result["status"] not in ("done", "diverged"):
         return None
-    return None if bridge.uncovered(result, run.payload) else result
+    metrics = result.get("metrics", {})
+    whole = run.arm.metric in metrics.get("validation", {}) and run.covered(metrics)
+    return result if whole or result["status"] == "diverged" else None

@@ -92,6 +92,10 @@ class Arm:
         """Return how many configurations are tried: one if nothing is searched, no more than a grid has."""
         return space.size(search.sampler, search.configurations, self.space, self.fixed, self.defaults())
 
+    def tested(self, stage: str) -> list[str]:
+        """Return the conditions that a run of a stage is tested under."""
+        return list(self.conditions) if stage == "final" else []
+
     def payload(self, parameters: Mapping[str, Any], stage: str, seed: int) -> Payload:
         """Return the run's value for a configuration of this arm."""
         values = {**self.base, **parameters}
@@ -105,7 +109,7 @@ class Arm:
             "method": {"name": self.method.name, **method},
             "train": train,
             "metric": self.metric,
-            "conditions": list(self.conditions) if stage == "final" else [],
+            "conditions": self.tested(stage),
             "stage": stage,
             "seed": seed,
             "code": self.code,

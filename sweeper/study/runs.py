@@ -31,15 +31,16 @@ class Run:
     seed: int
     limits: dict[str, float] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def payload(self) -> Payload:
-        """Everything that can change the result."""
+        """Everything that can change the result; made anew each time, as a study has many runs."""
         return self.arm.payload(self.parameters, self.stage, self.seed)
 
-    @cached_property
+    @property
     def identity(self) -> Payload:
         """The payload without what changes no weight: what depends on the run, and the rest as all of its arm's."""
-        return {name: self.payload[name] if name in OWN else v for name, v in self.arm.identity.items()}
+        payload = self.payload
+        return {name: payload[name] if name in OWN else v for name, v in self.arm.identity.items()}
 
     @cached_property
     def work(self) -> str:
@@ -59,9 +60,13 @@ class Run:
     def training(self) -> str | None:
         """The identity of the training that the run shares with those that differ in what is fitted after it."""
         after = self.arm.method.facts["after_training"]
-        method = {k: v for k, v in self.payload["method"].items() if k not in after}
-        return digest({**self.identity, "method": method}) if after else None
+        if not after:
+            return None
+        identity = self.identity
+        method = {k: v for k, v in identity["method"].items() if k not in after}
+        return digest({**identity, "method": method})
 
     def covered(self, metrics: Mapping[str, Any]) -> bool:
         """Return whether a finished run's metrics hold every test condition."""
-        return not bridge.uncovered({"status": "done", "metrics": metrics}, self.payload)
+        tested = {"conditions": self.arm.tested(self.stage)}
+        return not bridge.uncovered({"status": "done", "metrics": metrics}, tested)

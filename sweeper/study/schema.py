@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sweeper.bridge import direction, parse_condition
 from sweeper.models.errors import UserError, choose
 from sweeper.study import space, yamls
+from sweeper.study.places import place
 
 STUDIES = space.SPACES / "studies"
 AXES = ("dataset", "encoders", "fusion", "method", "condition", "metric")
@@ -101,11 +102,17 @@ class Select(Strict):
 
 
 class Resources(Strict):
-    """What one run uses: CPUs and GPUs of each of its workers."""
+    """What one run uses: CPUs and GPUs of each of its workers; and how its net is computed on a GPU.
+
+    A part of a GPU is the most that a run gets. A run that makes no step for `silence` seconds hangs: it is ended.
+    """
 
     cpus: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[float, Field(ge=0)] = 0.0
     workers: Annotated[int, Field(ge=1)] = 1
+    silence: Annotated[float, Field(gt=0)] = 1800.0
+    channels_last: bool = False
+    compile: bool = False
 
 
 class Layout(Strict):
@@ -150,7 +157,7 @@ SECTIONS = {name: f.annotation for name, f in Study.model_fields.items() if isin
 
 def find(name: str) -> Path:
     """Return the study file that `name` is, or names in search_spaces/studies; raise UserError if there is none."""
-    path = Path(name)
+    path = place("study file", name)
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml"):

@@ -26,7 +26,7 @@ from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Record, RunRecord, typed
 from sweeper.ledger.storage import Storage
-from sweeper.models.errors import UserError, choose
+from sweeper.models.errors import UserError, choose, masked, one_line
 from sweeper.tracking import view
 from sweeper.tracking.view import NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
@@ -57,7 +57,7 @@ class Tracker:
         self.study, self.storage, self.ledger = study, storage, ledger
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.root}/mlflow.db"
         self.page = ""
-        self.where = re.sub(r"//[^/@]*@", "//***@", self.uri)  # a password is not for the terminal
+        self.where = masked(self.uri)  # a password is not for the terminal
         self.error: Exception | None = None
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
@@ -77,7 +77,7 @@ class Tracker:
         self.wake()
         self._thread.join(seconds)
         if self._thread.is_alive() or self.error:
-            reason = " ".join(str(self.error or f"not done after {seconds:.0f} s").split())[:200]
+            reason = one_line(self.error or f"not done after {seconds:.0f} s")[:200]
             lack = f"MLflow at {self.where} lacks a part of study {self.study!r}"
             print(f"{lack} ({reason}); the next start of the study adds it", file=sys.stderr)
 
@@ -89,20 +89,21 @@ class Tracker:
         return f"{command}  # then open http://localhost:5000/{self.page}"
 
     def _work(self) -> None:
-        mirror, failures = None, 0
+        mirror, records, failures = None, [], 0
         while True:
             self._news.clear()
             closing = self._closing.is_set()
             try:
                 mirror = mirror or Mirror(self.uri, self.study, self.storage)
                 self.page = f"{mirror.page}/runs?{VIEW}=best"
-                mirror.update(list(self.ledger.records), closing)
+                records = History.read(self.study, self.ledger).records
+                mirror.update(records, closing)
                 self.error, failures = None, 0
             except Exception as error:  # whatever MLflow raises, the study goes on
                 mirror, self.error, failures = None, error, failures + 1
             if closing:
                 return
-            pause = PAUSE_SECONDS[0] + PAUSE_SECONDS[1] * len(self.ledger.records)
+            pause = PAUSE_SECONDS[0] + PAUSE_SECONDS[1] * len(records)
             self._closing.wait(pause * 2 ** min(failures, 7))  # a dead server is asked ever more rarely
             if not failures:
                 self._news.wait()
@@ -302,17 +303,18 @@ def fetch_records(uri: str, study: str) -> list[Record]:
     file = uri.partition("sqlite:///")[2]
     if file and not Path(file).exists():
         raise UserError(f"there is no MLflow database {file!r}; give the URI of one that a study has written")
+    told = masked(uri)
     try:
         client = connect(uri)
         experiments = {e.name: e.experiment_id for e in client.search_experiments()}
     except Exception as error:  # whatever MLflow raises
-        raise UserError(f"MLflow at {uri} cannot be read ({' '.join(str(error).split())[:200]})") from error
-    choose("study", study, experiments, f"MLflow at {uri}")
+        raise UserError(f"MLflow at {told} cannot be read ({one_line(error)[:200]})") from error
+    choose("study", study, experiments, f"MLflow at {told}")
     for run in runs_of(client, experiments[study], "tags.`sweeper.kind` = 'study'"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(client.download_artifacts(run.id, "ledger.jsonl", folder))
             return [typed(json.loads(line)) for line in path.read_text().splitlines()]
-    raise UserError(f"experiment {study!r} of MLflow at {uri} holds no ledger; no study has written it")
+    raise UserError(f"experiment {study!r} of MLflow at {told} holds no ledger; no study has written it")
 
 
 def _name(text: str) -> str:

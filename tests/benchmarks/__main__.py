@@ -4,7 +4,21 @@ import sys
 import warnings
 from importlib import import_module
 
-NAMES = ("trainer", "scale", "fixed", "orchestration", "datasets", "memory", "peers")
+NAMES = (
+    "trainer",
+    "ranks",
+    "gpu",
+    "scale",
+    "ledger",
+    "simulated",
+    "fixed",
+    "orchestration",
+    "nodes",
+    "away",
+    "datasets",
+    "memory",
+    "peers",
+)
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")

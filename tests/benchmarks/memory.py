@@ -1,4 +1,4 @@
-"""Memory: what a warm worker and the driver hold after 10, 100 and 300 runs of mixed methods, seen from outside."""
+"""Memory, seen from outside: worker and driver after 300 runs of mixed methods, the driver after 5,000 tiny ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import yaml
 
 from sweeper import ROOT
+from tests.benchmarks.orchestration import study
 
 MOMENTS, DURING = (10, 100, 300), 10  # runs done, and for how many more it is looked
 TRIALS = (
@@ -29,6 +31,8 @@ STUDY = {
     "train": {"epochs": 1},
     "resources": {"cpus": os.cpu_count() or 1},  # one run at once, so that a single worker does them all
 }
+TINY = study("tiny", 0.0, 2500)
+MANY = (100, 1000, 2000, 3000, 4000, 4990)
 
 
 def resident(process: int) -> float:
@@ -50,11 +54,13 @@ def workers(mark: str) -> list[int]:
     return found
 
 
-def measure(python: str = sys.executable, home: Path = ROOT) -> dict[str, dict[int, float]]:
-    """Carry the study out by the code in `home`; return {who: {runs done: MB}}, medians over the next runs."""
+def measure(
+    python: str = sys.executable, home: Path = ROOT, study: dict = STUDY, moments: Sequence[int] = MOMENTS
+) -> dict[str, dict[int, float]]:
+    """Carry a study out by the code in `home`; return {who: {runs done: MB}}, medians over the next runs."""
     seen: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "study.yaml").write_text(yaml.safe_dump(STUDY))
+        (Path(folder) / "study.yaml").write_text(yaml.safe_dump(study))
         driver = subprocess.Popen(
             [python, "-m", "sweeper.cli", "run", folder + "/study.yaml", "--storage", folder + "/store"],
             stdout=subprocess.DEVNULL,
@@ -66,22 +72,24 @@ def measure(python: str = sys.executable, home: Path = ROOT) -> dict[str, dict[i
         while driver.poll() is None:
             time.sleep(0.1)
             done = ledger.read_bytes().count(b'"kind":"run"') if ledger.exists() else 0
-            for moment in (m for m in MOMENTS if m <= done < m + DURING):
+            for moment in (m for m in moments if m <= done < m + DURING):
                 for who, process in [("driver", driver.pid), *(("worker", pid) for pid in workers(folder))]:
                     try:
                         seen.setdefault((who, moment), []).append(resident(process))
                     except (OSError, StopIteration):  # it has ended
                         continue
-    return {who: {m: median(seen[who, m]) for m in MOMENTS} for who in ("worker", "driver")}
+    return {who: {m: median(seen[who, m]) for m in moments} for who in ("worker", "driver")}
 
 
 def tell(found: dict[str, dict[int, float]]) -> None:
     """Print megabytes and ratios."""
     for who, held in found.items():
-        told = ", ".join(f"{held[moment]:.0f} MB after {moment} runs" for moment in MOMENTS)
-        print(f"{who}: {told}; {held[MOMENTS[-1]] / held[MOMENTS[0]]:.2f} × from first to last")
+        told = ", ".join(f"{megabytes:.0f} MB after {moment:,} runs" for moment, megabytes in held.items())
+        first, *_, last = held.values()
+        print(f"{who}: {told}; {last / first:.2f} × from first to last")
 
 
 def main() -> None:
     """Print what worker and driver hold, and how that grows."""
     tell(measure())
+    tell({"driver": measure(study=TINY, moments=MANY)["driver"]})

@@ -11,11 +11,22 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
-TOOLS = {"sshd": "openssh-server", "rsync": "rsync", "ip": "iproute2", "unshare": "util-linux"}
+from sweeper import ROOT
+
+BIN = Path(sys.prefix, "bin")
+SITE = next(Path(sys.prefix, "lib").glob("python3*/site-packages"))
+TOOLS = {
+    "sshd": "openssh-server",
+    "rsync": "rsync",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "tmux": "tmux",
+}
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 BRIDGE, NETWORK = "sweeperbr0", "10.77.0"
 SHARED_UNDER_TMP = [path for path in (sys.prefix, sys.base_prefix) if path.startswith("/tmp/")]
@@ -34,11 +45,11 @@ exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LA
 """
 
 
-def lacking() -> str:
-    """Say why there can be no hosts here, empty if there can."""
+def lacking(more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Say why there can be no hosts here with more {tool: Debian's package}, empty if there can."""
     if os.geteuid() != 0:
         return "two hosts in one machine need root"
-    missing = [package for tool, package in TOOLS.items() if not shutil.which(tool, path=SEARCH)]
+    missing = [package for tool, package in {**TOOLS, **more}.items() if not shutil.which(tool, path=SEARCH)]
     if missing:
         return f"two hosts in one machine need {', '.join(missing)}"
     spaces = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--mount-proc"]
@@ -152,3 +163,21 @@ def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
         for host in hosts:
             host.off()
         call("ip", "link", "del", BRIDGE)
+
+
+def copied(home: Path) -> None:
+    """Copy the project, as it is checked out."""
+    left_out = shutil.ignore_patterns(".git", ".venv", "sweeps", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT, home, ignore=left_out)
+
+
+def installed(home: Path) -> None:
+    """Make the environment of a copy of the project: all that is pinned, as it is installed on this machine."""
+    env = home / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", env], check=True)
+    (own,) = env.glob("lib/python3*/site-packages")
+    (own / "shared.pth").write_text(f"import sys; sys.path.insert(0, {str(SITE)!r})\n")
+    for script in ("ray", "mlflow"):
+        _, rest = (BIN / script).read_text().split("\n", 1)
+        (env / "bin" / script).write_text(f"#!{env}/bin/python\n{rest}")
+        (env / "bin" / script).chmod(0o755)

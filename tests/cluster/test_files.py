@@ -49,7 +49,27 @@ def test_the_head_of_aws_trains_nothing_and_workers_come_when_they_are_needed():
     assert "InstanceMarketOptions" not in types["head"]["node_config"]
 
 
-@pytest.mark.parametrize("script", ["node.sh", "environment.sh"])
+def test_an_image_leaves_out_what_nodes_do_not_get_either():
+    ignored = {line.removeprefix("**/") for line in (ROOT / ".dockerignore").read_text().splitlines()}
+    assert ignored == set(read(FILES["local"])["rsync_exclude"])
+
+
+def instructions(kind: str) -> list[str]:
+    """The arguments of the Dockerfile's instructions of a kind."""
+    whole = (ROOT / "cluster" / "Dockerfile").read_text().replace("\\\n", " ")
+    return [rest for line in whole.splitlines() for name, _, rest in [line.partition(" ")] if name == kind]
+
+
+def test_an_image_is_set_up_as_a_node_is():
+    """The step that is not of the system is the one that CI takes on a clean checkout."""
+    system, own = instructions("RUN")
+    assert system.startswith("apt-get update")
+    assert own.split(" && ")[0] == "make .venv/ready"
+    assert "make --silent .venv/ready" in (ROOT / "cluster" / "node.sh").read_text()
+    assert instructions("COPY") == [". ."]
+
+
+@pytest.mark.parametrize("script", ["node.sh", "environment.sh", "slurm.sh"])
 def test_scripts_are_whole(script):
     subprocess.run(["bash", "-n", ROOT / "cluster" / script], check=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +19,10 @@ from pathlib import Path
 import pytest
 
 from sweeper import ROOT
-from tests.cluster.hosts import NETWORK, Host, lacking, two_hosts
+from tests.cluster.hosts import BIN, NETWORK, Host, copied, installed, lacking, two_hosts
+from tests.cluster.studies import RUNS, STUDY, runs, table
 
 pytestmark = pytest.mark.slow
-BIN = Path(sys.prefix, "bin")
-SITE = next(Path(sys.prefix, "lib").glob("python3*/site-packages"))
-STUDY = ("quickstart", "--set", "search.configurations=4", "--set", "final.seeds=[100,101]")
-RUNS = 4 * (4 + 2 + 2)  # arms × (configurations, of which two are repeated, and report seeds)
 
 
 @dataclass
@@ -37,9 +34,14 @@ class Cluster:
     worker: Host
 
     @property
+    def project(self) -> Path:
+        """The project's folder on the calling machine, which `ray up` copies."""
+        return self.folder / "project"
+
+    @property
     def file(self) -> Path:
         """The cluster's file: the project's own, filled in."""
-        return self.folder / "local.yaml"
+        return self.project / "cluster" / "local.yaml"
 
     def command(self, *words: str) -> tuple[list[str], dict]:
         env = {
@@ -49,7 +51,7 @@ class Cluster:
             "RAY_UP_enable_autoscaler_v2": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        return [str(BIN / "ray"), *words], {"cwd": ROOT, "env": env, "text": True}
+        return [str(BIN / "ray"), *words], {"cwd": self.project, "env": env, "text": True}
 
     def ray(self, *words: str) -> str:
         """Run `ray …` on the calling machine and return what it prints."""
@@ -62,9 +64,9 @@ class Cluster:
         """Submit the study as the documentation says."""
         return self.ray("submit", str(self.file), "sweeper/launch.py", *self.study(storage))
 
-    def study(self, storage: Path) -> tuple[str, ...]:
+    def study(self, storage: Path, name: str = STUDY[0]) -> tuple[str, ...]:
         """The arguments of launch.py."""
-        return ("--", *STUDY, "--storage", str(storage))
+        return ("--", name, *STUDY[1:], "--storage", str(storage))
 
     def wait_for(self, nodes: int) -> None:
         """Wait until as many nodes are in the cluster."""
@@ -78,14 +80,7 @@ class Cluster:
 
 def prepare(host: Host, storage: Path) -> None:
     """Do what a network would: pip finds all that is pinned, as it is installed on this machine."""
-    env = host.home / "sweeper" / ".venv"
-    subprocess.run([sys.executable, "-m", "venv", env], check=True)
-    (own,) = env.glob("lib/python3*/site-packages")
-    (own / "shared.pth").write_text(f"import sys; sys.path.insert(0, {str(SITE)!r})\n")
-    for script in ("ray", "mlflow"):
-        _, rest = (BIN / script).read_text().split("\n", 1)
-        (env / "bin" / script).write_text(f"#!{env}/bin/python\n{rest}")
-        (env / "bin" / script).chmod(0o755)
+    installed(host.home / "sweeper")
     python = os.path.realpath(sys.executable)
     (host.home / ".bashrc").write_text(f"export PIP_NO_INDEX=1 PIP_NO_BUILD_ISOLATION=0 PYTHON={python}\n")
     options = '"--num-cpus=1 --object-store-memory=300000000"'
@@ -103,8 +98,11 @@ def cluster() -> Iterator[Cluster]:
             for host in (head, worker):
                 prepare(host, folder / "first")
             (folder / "caller").mkdir()
+            copied(own.project)
+            study = (ROOT / "search_spaces" / "studies" / "quickstart.yaml").read_text()
+            (own.project / "my.yaml").write_text(study.replace("study: quickstart", "study: mine"))
             own.ray("get-auth-token", "--generate")
-            text = (ROOT / "cluster" / "local.yaml").read_text()
+            text = own.file.read_text()
             for name, value in {
                 "head_ip": f"{NETWORK}.1",
                 "worker_ips": f"[{NETWORK}.2]",
@@ -121,27 +119,6 @@ def cluster() -> Iterator[Cluster]:
             assert not head.run("pgrep -x raylet", check=False).stdout
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> list[str]:
-    """The study's table on one machine."""
-    storage = tmp_path_factory.mktemp("alone")
-    command = [sys.executable, "-m", "sweeper.cli", "run", *STUDY, "--storage", storage]
-    return table(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
-
-
-def table(text: str) -> list[str]:
-    """The rows of the table in what a command printed, on a terminal or not."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.replace("\r", ""))
-    return [line.strip() for line in plain.splitlines() if line.startswith("|")]
-
-
-def runs(storage: Path) -> list[dict]:
-    """The runs that the ledger of a storage holds."""
-    path = storage / "ledger.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [record for line in lines if (record := json.loads(line))["kind"] == "run"]
 
 
 def started(cluster: Cluster, storage: Path, least: int) -> subprocess.Popen:
@@ -173,6 +150,41 @@ def test_a_submitted_study_runs_on_both_hosts_and_gives_the_table_of_one_machine
     asked = "sweeper report quickstart --from-mlflow http://127.0.0.1:5000"
     told = cluster.ray("exec", str(cluster.file), f". ~/sweeper/cluster/environment.sh; {asked}")
     assert table(told) == undisturbed
+
+
+def test_a_study_of_the_copied_folder_goes_on_without_its_caller(cluster, undisturbed):
+    storage = cluster.folder / "own"
+    study = cluster.study(storage, "sweeper/my.yaml")
+    cluster.ray("submit", "--tmux", str(cluster.file), "sweeper/launch.py", *study)
+    written = storage / "studies" / "mine" / "table.md"
+    assert not written.exists()
+    for _ in range(1200):
+        if written.exists():
+            break
+        time.sleep(0.1)
+    assert table(written.read_text()) == undisturbed
+
+
+def test_the_caller_opens_the_pages_of_mlflow_through_ssh(cluster):
+    command, options = cluster.command("attach", str(cluster.file), "--port-forward", "5000")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, **options
+    ) as session:
+        try:
+            assert b"<title>MLflow</title>" in page("http://localhost:5000")
+        finally:
+            os.killpg(session.pid, signal.SIGKILL)
+
+
+def page(address: str) -> bytes:
+    """What a browser gets, once somebody listens there."""
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(address, timeout=5) as told:
+                return told.read()
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"nobody answers at {address}")
 
 
 def test_nothing_listens_beyond_the_cluster_without_the_token(cluster):

@@ -76,25 +76,27 @@ def here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Told]:
     """Run `sweeper …` in this process, with a storage below tmp_path: its runs too, without Ray, MLflow and figures."""
-    from sweeper.running import cluster, tune
+    from sweeper.running import cluster, room, tune
+    from sweeper.running.dispatch import Work
+    from sweeper.running.orders import execute_here
     from sweeper.service.drawing import Drawing
     from sweeper.tracking import writing
 
     done: list[Run] = []
 
-    def carry_out(first: Run, work: tune.Work, resources: object) -> None:
+    def carry_out(first: Run, work: Work) -> None:
         run: Run | None = first
         while run is not None:
             done.append(run)
-            work.settle(run, tune.execute(work.order(run)))
+            work.settle(run, execute_here(work.order(run, work.need(run))))
             run = work.take()
 
     nothing = dict.fromkeys(("start", "wake", "close", "how_to_open"), lambda *_: "")
     monkeypatch.setattr(tune, "carry_out", carry_out)
     monkeypatch.setattr(writing, "Tracker", lambda *_: SimpleNamespace(**nothing))
     monkeypatch.setattr(Drawing, "begin", lambda _: None)
-    for name in ("start", "slots", "stop"):
-        monkeypatch.setattr(cluster, name, lambda *_: None)
+    for module, name in ((cluster, "start"), (cluster, "stop"), (room, "check")):
+        monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setenv("SWEEPER_STORAGE", str(tmp_path / "store"))
     monkeypatch.delenv("SWEEPER_DATA", raising=False)
 

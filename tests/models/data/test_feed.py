@@ -196,6 +196,18 @@ def test_a_stream_gives_what_is_made_of_each_part(on_disk):
     assert [batch.weight.tolist() for batch in batches] == [[3, 1], [0, 0, 9]]
 
 
+def test_a_split_that_comes_in_pieces_is_the_same_as_whole():
+    feed = Feed(timed(), np.arange(20))
+    pieces = [feed._read(rows) for rows in np.array_split(feed.rows, 3)]
+    equal(feeds._joined(pieces), feed._read(feed.rows))
+
+
+def test_of_a_gpu_a_split_may_take_a_quarter_of_what_is_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**34, 2**36))
+    assert feeds._room(torch.device("cuda", 1)) == 2**32
+    assert feeds._room(torch.device("cpu")) == feeds.IN_MEMORY_BYTES
+
+
 def test_from_memory_nothing_is_read_in_a_thread():
     feed = Feed(timed(), np.arange(20))
     batches = feed.batches(2)

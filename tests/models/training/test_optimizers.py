@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sweeper.models.training.optimizers import eager
+from sweeper.models.training.optimizers import eager, fused_sgd
 
 KINDS = {
     torch.optim.SGD: {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "foreach": True},
@@ -45,6 +45,26 @@ def test_an_eager_optimizer_steps_as_torchs_own(kind):
     weights = fitted(eager(kind), KINDS[kind])
     assert weights.abs().sum() > 0
     assert torch.equal(weights, fitted(kind, KINDS[kind]))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_in_one_kernel_is_sgd_though_some_parameters_have_their_first_gradient_late(momentum):
+    """As it runs on GPUs; on CPUs the same kernel exists."""
+    found = []
+    for make in (fused_sgd, lambda groups, **options: torch.optim.SGD(groups, **options)):
+        generator = torch.Generator().manual_seed(0)
+        early, late, never = (torch.ones(3, dtype=torch.float64, requires_grad=True) for _ in range(3))
+        groups = [{"params": [early, never]}, {"params": [late], "weight_decay": 0.0}]
+        optimizer = make(groups, momentum=momentum, lr=0.1, weight_decay=0.1)
+        for step in range(4):
+            optimizer.zero_grad()
+            for p in (early, late)[: 1 + step // 2]:
+                p.grad = torch.randn(3, generator=generator, dtype=torch.float64)
+            optimizer.step()
+        found.append([early, late, never])
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-14)
+    assert torch.equal(found[0][2], torch.ones(3, dtype=torch.float64))
 
 
 def test_training_never_imports_the_compiler():

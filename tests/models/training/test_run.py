@@ -286,6 +286,7 @@ def test_memory_is_given_back_after_every_run(execute, plugin, monkeypatch, body
     result = execute(**plugin(body))
     assert given_back == [True]
     assert result["memory_mb"] > 50
+    assert result["gpu_memory_mb"] == result["gpu_total_mb"] == 0.0
 
 
 def test_the_options_of_a_dataset_are_all_but_what_it_is_called():

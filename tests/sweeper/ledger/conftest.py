@@ -1,4 +1,4 @@
-"""A store that speaks S3, on a free port of this machine."""
+"""Both ways in which a ledger is read, and a store that speaks S3 on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from sweeper.ledger import bucket
+from sweeper.ledger import bucket, index
 from sweeper.ledger.bucket import Bucket
 from sweeper.ledger.objects import ObjectStorage
 from sweeper.ledger.uris import locate
+
+
+@pytest.fixture(autouse=True, params=["read at once", "indexed"])
+def reading(request, monkeypatch):
+    """Read a ledger as a small one, and by an index however small it is."""
+    if request.param == "indexed":
+        monkeypatch.setattr(index, "UNINDEXED", 0)
+    return request.param
 
 
 @pytest.fixture(scope="session")

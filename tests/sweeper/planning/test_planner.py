@@ -24,7 +24,7 @@ from sweeper.planning.racing import RULES
 from sweeper.reports.caption import caption
 from sweeper.service.progress import Progress
 from sweeper.service.run import reusing
-from sweeper.service.session import REPEATABLE, announcement, as_record, proposals
+from sweeper.service.session import announcement, as_record, proposals
 from sweeper.study.schema import parse
 from sweeper.study.unfold import unfold
 from sweeper.tracking import view
@@ -189,8 +189,7 @@ def arms_of(study, book, code=None):
 
 
 def plan(study, book, code=None):
-    usable = {k: r for k, r in book.runs.items() if r.status in REPEATABLE}
-    return Planner(study, arms_of(study, book, code), usable, proposals([], book), book.note)
+    return Planner(study, arms_of(study, book, code), book.runs, proposals([], book), book.note)
 
 
 def settle(planner, run, result):

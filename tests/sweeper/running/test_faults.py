@@ -7,140 +7,27 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from sweeper import ROOT
 from sweeper.cli import main
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.storage import Storage
 from sweeper.tracking import writing
-
-PATIENCE = 180.0  # on a machine that others use too
-PROGRESS = re.compile(r"runs \d+/\d+( · .*)?")
-
-SLOW = '''
-import os, threading, time
-from pathlib import Path
-from sweeper.models.method import Method
-
-
-class Slow(Method):
-    """Joint training that takes its time and says which process and thread it is in."""
-
-    def on_epoch_start(self, ctx):
-        with (Path(os.environ["MARKS"]) / str(os.getpid())).open("a") as mark:
-            mark.write(f"{threading.get_ident()} {threading.get_native_id()}\\n")
-        time.sleep(0.2)
-'''
-BROKEN = '''
-import os
-from pathlib import Path
-from sweeper.models.method import Method
-
-
-class Broken(Method):
-    """A method with a bug, until it is mended."""
-
-    def loss(self, output, batch, ctx):
-        if not (Path(os.environ["MARKS"]) / "mended").exists():
-            raise ValueError("no such thing as 7")
-        return super().loss(output, batch, ctx)
-'''
-DIVERGING = '''
-from sweeper.models.method import Method
-
-
-class Diverging(Method):
-    """A loss that is never finite."""
-
-    def loss(self, output, batch, ctx):
-        return super().loss(output, batch, ctx) / 0
-'''
-GREEDY = '''
-import torch
-from sweeper.models.method import Method
-
-
-class Greedy(Method):
-    """A method that wants more memory than there is."""
-
-    def loss(self, output, batch, ctx):
-        return torch.empty(10**15).sum()
-'''
-
-STUDY = {
-    "study": "faults",
-    "dataset": {"name": "synthetic", "train": 64, "validation": 48, "test": 48, "signal": 3.0},
-    "methods": ["joint", "slow"],
-    "plugins": ["slow"],
-    "search": {"configurations": 3, "seeds": [0, 1], "ahead": 2},
-    "final": {"seeds": [100, 101]},
-    "train": {"epochs": 4},
-    "resources": {"cpus": (os.cpu_count() or 1) / 2},  # two runs at once, wherever this is
-}
-
-
-class Place:
-    """A folder with plugins, studies and storages, and commands run in processes of their own."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.marks = root / "marks"
-        self.marks.mkdir()
-        for name, text in {"slow": SLOW, "broken": BROKEN, "diverging": DIVERGING, "greedy": GREEDY}.items():
-            (root / f"{name}.py").write_text(text)
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(root)]),
-            "MARKS": str(self.marks),
-        }
-        self.started: list[subprocess.Popen[str]] = []
-        self.threads: dict[str, list[str]] = {}
-
-    def study(self, **changes: Any) -> Path:
-        path = self.root / "study.yaml"
-        path.write_text(yaml.safe_dump({**STUDY, **changes}))
-        return path
-
-    def start(self, storage: Path, study: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "sweeper.cli", "run", str(study), "--storage", str(storage)]
-        driver = subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self.started.append(driver)
-        return driver
-
-    def run(self, storage: Path, study: Path) -> tuple[int, str, str]:
-        driver = self.start(storage, study)
-        out, err = driver.communicate(timeout=PATIENCE)
-        return driver.returncode, out, err
-
-    def processes(self) -> dict[int, str]:
-        """Return {pid: command line} of what was started from here and lives, but for Ray's two agents."""
-        found = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                mine = f"MARKS={self.marks}".encode() in (folder / "environ").read_bytes().split(b"\0")
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-            except OSError:
-                continue
-            if mine and command and not re.search(r"DashboardAgent|RuntimeEnvAgent", command):
-                found[int(folder.name)] = command
-        return found
+from tests.sweeper.running.place import (
+    PATIENCE,
+    STOPPING,
+    STUDY,
+    Place,
+    assert_quiet,
+    keys,
+    records,
+    table,
+    wait,
+)
 
 
 @pytest.fixture(scope="module")
@@ -165,42 +52,6 @@ def undisturbed(place: Place) -> Path:
     return storage
 
 
-def wait(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Return what `condition` gives once it is true; fail if it never is."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
-
-
-def records(storage: Path) -> list[dict[str, Any]]:
-    """Return the ledger's records of runs; a line that is being written is left out."""
-    path = storage / "ledger.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    whole = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [record for record in whole if record["kind"] == "run"]
-
-
-def keys(storage: Path) -> dict[str, str]:
-    return {record["key"]: record["status"] for record in records(storage)}
-
-
-def table(storage: Path) -> list[str]:
-    """Return the table's rows; what stands below them tells of seconds, too."""
-    lines = (storage / "studies" / "faults" / "table.md").read_text().splitlines()
-    return [line for line in lines if line.startswith("|")]
-
-
-def assert_quiet(err: str, hurried: bool = False) -> None:
-    """Progress alone is said; a hurried end may add that MLflow was not given the time for all."""
-    said = [line for line in err.splitlines() if not PROGRESS.fullmatch(line)]
-    if hurried and said and "lacks a part" in said[-1]:
-        said.pop()
-    assert said == []
-
-
 @pytest.mark.slow
 def test_all_runs_of_a_worker_happen_in_one_thread(place, undisturbed):
     """In threads of their own each would keep memory; a native number, unlike Python's, is not used again."""
@@ -223,7 +74,7 @@ def test_a_study_survives_interrupt_death_of_the_driver_and_death_of_a_worker(pl
     assert time.monotonic() - began < 30
     assert driver.returncode == 130, err
     assert err.splitlines()[-1] == "sweeper: interrupted; the same command goes on from here"
-    assert_quiet(err.rpartition("sweeper: ")[0], hurried=True)
+    assert_quiet(err.replace(STOPPING + "\n", "").rpartition("sweeper: ")[0], hurried=True)
     assert "| joint" in out
     done = len(records(storage))
     assert 2 <= done < len(records(undisturbed))

@@ -18,7 +18,6 @@ import yaml
 from sweeper import ROOT, bridge
 from sweeper.models.errors import UserError
 from sweeper.running import cluster
-from sweeper.running import tune as executor
 from sweeper.running.orders import execute_here
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, parse
@@ -27,6 +26,7 @@ from sweeper.study.unfold import unfold
 WITNESS = '''
 import os, signal
 from pathlib import Path
+from types import SimpleNamespace
 from sweeper.models import parallel
 from sweeper.models.method import Method
 
@@ -144,57 +144,32 @@ def test_the_key_of_a_run_does_not_depend_on_resources():
     assert keys(train={"epochs": 4}) != alone
 
 
-@pytest.fixture
-def cluster_of(monkeypatch: pytest.MonkeyPatch):
-    """Pretend that the cluster has these resources."""
-
-    def have(**resources: float) -> None:
-        monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
-
-    return have
-
-
-@pytest.mark.parametrize(
-    ("resources", "slots"),
-    [
-        (Resources(), 8),
-        (Resources(cpus=0.5), 16),
-        (Resources(cpus=3), 2),
-        (Resources(gpus=0.25), 8),
-        (Resources(gpus=1), 2),
-        (Resources(cpus=0.1, workers=2, gpus=1), 1),
-        (Resources(workers=3), 2),
-    ],
-)
-def test_as_many_runs_at_once_as_fit(cluster_of, resources, slots):
-    cluster_of(CPU=8.0, GPU=2.0)
-    assert cluster.slots(resources) == slots
-
-
-def test_a_run_that_never_fits_is_refused(cluster_of):
-    cluster_of(CPU=8.0)
-    with pytest.raises(UserError, match=r"needs 2 × \(5 CPU, 0 GPU\), but the cluster has 8 CPU and 0 GPU"):
-        cluster.slots(Resources(cpus=5, workers=2))
-    with pytest.raises(UserError, match=r"the cluster has 8 CPU and 0 GPU"):
-        cluster.slots(Resources(gpus=0.5))
-    cluster_of(CPU=8.0, GPU=4.0)
-    with pytest.raises(UserError, match="whole GPUs"):
-        cluster.slots(Resources(gpus=0.5, workers=2))
-
-
 def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(bridge, "execute", lambda order, device: seen.append(device) or {})
+    monkeypatch.setattr(bridge, "execute", lambda order, device, pulse: seen.append(device) or {})
     order = {
         **dict.fromkeys(("data_root", "cache", "training", "payload", "limits", "checkpoints")),
         "folder": str(tmp_path),
         "plugins": [],
         "cpus": 1.0,
-        "workers": 1,
     }
     for gpus in (0.0, 0.25, 1.0):
-        executor.execute({**order, "gpus": gpus})
+        execute_here({**order, "gpus": gpus})
     assert seen == ["cpu", "cuda", "cuda"]
+
+
+def test_how_a_net_is_computed_reaches_the_run_and_is_as_ever_where_an_order_is_old(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(bridge, "execute", lambda order, device, pulse: seen.append(order) or {})
+    order = dict.fromkeys(("data_root", "cache", "training", "payload", "limits", "checkpoints")) | {
+        "folder": str(tmp_path),
+        "plugins": [],
+        "cpus": 1.0,
+        "gpus": 1.0,
+    }
+    execute_here({**order, **Resources(channels_last=True, compile=True).model_dump()})
+    execute_here(order)
+    assert [(made.channels_last, made.compile) for made in seen] == [(True, True), (False, False)]
 
 
 @pytest.fixture
@@ -220,40 +195,20 @@ def test_a_cluster_that_listens_is_used_and_one_that_is_dead_is_not(marker, monk
 
 
 def test_a_cluster_is_joined_and_otherwise_one_started(marker, monkeypatch):
-    calls = []
+    calls, looked = [], []
     monkeypatch.setattr(ray, "init", lambda **given: calls.append(given))
+    monkeypatch.setattr(cluster.watch, "begin", lambda _: None)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
+    monkeypatch.setattr(cluster.nodes, "check", looked.append)
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     cluster.start()
     assert calls[-1]["address"] == "local"
     assert os.environ["PYTHONPATH"] == os.pathsep.join([str(ROOT), "/elsewhere"])
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
-        cluster.start()
+        cluster.start(["a_plugin"])
         assert calls[-1]["address"] == os.environ["RAY_ADDRESS"]
-    assert calls[-1]["runtime_env"]["env_vars"]["PYTHONPATH"].startswith(str(ROOT))
+    assert looked == [["a_plugin"]]
     with pytest.raises(UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:\d+; start it, or unset"):
         cluster.start()  # it is gone
     assert len(calls) == 2
-
-
-def test_a_run_whose_worker_dies_is_tried_three_times(tmp_path):
-    """What the searcher does when Tune tells it of dead workers."""
-    settled = []
-    run = SimpleNamespace(key="k")
-    session = SimpleNamespace(
-        take=lambda: None,
-        finished=False,
-        order=lambda run: {"workers": 1},
-        settle=lambda run, result: settled.append(result),
-    )
-    searcher = executor._PlannerSearch(run, session)
-    coroner = executor._Coroner(searcher)
-    (tmp_path / "error.txt").write_text("a long story\nkilled for its memory\n")
-    for i in range(executor.ATTEMPTS):
-        assert settled == []
-        assert searcher.suggest(f"t{i}") == {"workers": 1}
-        coroner.on_trial_error(None, SimpleNamespace(trial_id=f"t{i}", error_file=tmp_path / "error.txt"))
-        searcher.on_trial_complete(f"t{i}", error=True)
-    assert searcher.suggest("t9") is None
-    assert settled[0]["status"] == "preempted"
-    assert settled[0]["error"] == {"class": "WorkerDied", "message": "3 times: killed for its memory"}

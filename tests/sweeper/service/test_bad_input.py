@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from sweeper.cli import main
-from sweeper.running import cluster
+from sweeper.running import cluster, room
 
 Refused = Callable[..., str]
 
@@ -23,7 +23,7 @@ def pretended(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         return
     for name in ("start", "stop"):
         monkeypatch.setattr(cluster, name, lambda *_: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})
+    monkeypatch.setattr(room, "present", lambda: [{"CPU": 4.0}])
 
 
 @pytest.fixture
@@ -240,6 +240,12 @@ def test_a_storage_without_a_name(refused: Refused, study_file):
 
 def test_a_storage_of_an_unknown_kind(refused: Refused, study_file):
     assert "'gs'" in refused("run", study_file(), storage="gs://bucket/sweeps")
+
+
+@pytest.mark.parametrize("storage", ["http://[", "a" * 300, "~no_such_user/x", "file:///a%00b"])
+def test_a_storage_that_is_no_path(refused: Refused, study_file, storage):
+    for command, word in (("run", study_file()), ("status", "tiny")):
+        assert refused(command, word, storage=storage).startswith("sweeper: storage ")
 
 
 def test_questions_about_what_is_not_there(refused: Refused):

@@ -64,7 +64,7 @@ def carry_out(tmp_path: Path) -> Carry:
         for record in waiting:
             session._write(record)
         while (run := session.take()) is not None:
-            order = as_order(wanted, run, place.storage, None)
+            order = as_order(wanted, run, place.storage, None, wanted.resources)
             session._enter(run, execute_here(order))
         return [r for r in session.ledger.records[before:] if isinstance(r, RunRecord)]
 

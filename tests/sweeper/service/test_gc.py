@@ -77,6 +77,18 @@ def test_a_storage_of_which_all_is_needed_keeps_it(here, swept, files):
     assert files() == before
 
 
+def test_an_index_that_was_not_finished_goes_and_a_whole_one_stays(here, swept, store):
+    swept(methods=["joint"])
+    (store / "ledger.index").write_bytes(b"whole")
+    (store / "ledger.index.x7f").write_bytes(b"half")
+    told = here("gc", "--remove")
+    assert told.out.splitlines()[:2] == [
+        "1 × an index that was not finished: 0.0 MB",
+        f"  {store / 'ledger.index.x7f'}",
+    ]
+    assert sorted(path.name for path in store.glob("ledger.index*")) == ["ledger.index"]
+
+
 def test_it_tells_before_it_removes_what_no_plan_refers_to(here, swept, store, files):
     first = swept(methods=["joint", "ogm"])
     fewer = swept(methods=["joint"])

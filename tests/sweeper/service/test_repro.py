@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ledger, keys = Ledger(storage.ledger), {"store": str(root)}
     for arm in unfold(loaded):
         run = Run(arm, 0, arm.defaults(), "final", 100)
-        order = as_order(loaded, run, storage, None)
+        order = as_order(loaded, run, storage, None, loaded.resources)
         bridge.write_json(storage.run(run.key) / "run.json", order)
         ledger.append(as_record(loaded, run, execute_here(order), {"git": "g"}))
         keys[arm.axes["method"]] = run.key

@@ -44,6 +44,7 @@ def keys(**changes):
 SAME = {
     "the study's name": {"study": "another"},
     "resources": {"resources": {"cpus": 2, "gpus": 0.5, "workers": 2}},
+    "how it is computed on a GPU": {"resources": {"channels_last": True, "compile": True}},
     "checkpoints": {"checkpoints": "all"},
     "whose runs it reuses": {"reuse": "any"},
     "the label": {"methods": [{"name": "joint", "label": "baseline"}]},

@@ -432,9 +432,31 @@ def test_closing_is_bounded_even_if_the_server_hangs(storage, capfd, monkeypatch
     assert "0 s" in capfd.readouterr().err
 
 
-def test_passwords_stay_off_the_terminal(storage):
-    tracker = Tracker("study", storage, Ledger(storage.ledger), "postgresql://me:secret@host/db")
-    assert "secret" not in tracker.how_to_open()
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("https://me:secret@host/at", "https://***@host/at"),
+        ("postgresql+psycopg2://me:s/cr@t@host/db", "postgresql+psycopg2://***@host/db"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+    ],
+)
+def test_passwords_are_told_to_nobody(storage, capfd, monkeypatch, uri, told):
+    def fails(uri):
+        raise OSError(f"no way to {uri}")
+
+    append(storage, [plan()])
+    monkeypatch.setattr(tracking, "connect", fails)
+    tracker = mirror(storage, uri=uri)
+    assert told in tracker.how_to_open()
+    err = capfd.readouterr().err
+    assert f"MLflow at {told} lacks" in err
+    assert f"no way to {told}" in err
+    if "sqlite" not in uri:
+        with pytest.raises(tracking.UserError) as raised:
+            fetch_records(uri, "study")
+        assert str(raised.value) == f"MLflow at {told} cannot be read (no way to {told})"
 
 
 def wait_for(condition):
