@@ -128,12 +128,18 @@ class Ledger:
         """Add one record, on disk before this returns."""
         line = json.dumps(record.raw(), separators=(",", ":")) + "\n"
         with self._changing:
-            with self.path.open("ab") as file:
-                if file.tell() and not self._ends_with_newline():
-                    file.write(b"\n")
-                file.write(line.encode())
-                file.flush()
-                os.fsync(file.fileno())
+            size = self.path.stat().st_size if self.path.exists() else 0
+            try:
+                with self.path.open("ab") as file:
+                    if size and not self._ends_with_newline():
+                        file.write(b"\n")
+                    file.write(line.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:  # of a full disk, say
+                with suppress(OSError):
+                    os.truncate(self.path, size)  # a part of a line is no record
+                raise
             self._index(record)
 
     def _index(self, record: Record) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, FIRST_SECONDS = 1.0, 0.2  # more often while Ray starts: what dies at once must have been seen
+STARTING_SECONDS = 20.0
 DEAF_SECONDS = 10.0  # a head that is busy may not answer for a while
 CORE = ("gcs_server", "raylet")
 OWNER = "SWEEPER_OWNER"  # in the environment of all that a driver starts: its process and its storage
@@ -32,8 +33,9 @@ def end() -> None:
 
 
 def _watch(lost: Callable[[], str]) -> None:
+    began = time.monotonic()
     while _watching.is_set():
-        time.sleep(LOOK_SECONDS)
+        time.sleep(FIRST_SECONDS if time.monotonic() - began < STARTING_SECONDS else LOOK_SECONDS)
         if _watching.is_set() and (what := lost()):
             print(
                 f"sweeper: {what}; what is done is kept, and the same command goes on from here",

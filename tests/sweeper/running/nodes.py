@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from sweeper import import_path
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -20,8 +24,9 @@ def nodes(count: int, cpus: int = 1) -> Iterator[Cluster]:
     node = {"num_cpus": cpus, "object_store_memory": 100_000_000, "include_dashboard": False}
     cluster = Cluster()
     try:
-        for _ in range(count):
-            cluster.add_node(**node)
+        with patch.dict(os.environ, PYTHONPATH=import_path()):  # what a node's workers can import
+            for _ in range(count):
+                cluster.add_node(**node)
         yield cluster
     finally:
         for one in reversed(cluster.list_all_nodes()):  # the head last: what goes tells it
