@@ -1,7 +1,15 @@
 """Errors that a user can cause: one sentence each, what was found, what is admissible, the nearest name."""
 
+import os
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+IN_URI = re.compile(r"(?<=://)[^/\s'\"]+(?=@)")  # a password may hold an @ of its own
+SECRET = "password|passwd|token|secret|credential|api_?key|access_?key"
+ASSIGNED = re.compile(rf"((?:{SECRET})\w*=)[^&\s'\"]+", re.IGNORECASE)
+IN_ENVIRONMENT = re.compile(SECRET, re.IGNORECASE)
+SHORTEST = 6  # of a secret that is looked for by its value
 
 
 class UserError(ValueError):
@@ -30,3 +38,22 @@ def choose(kind: str, name: object, known: Iterable[str], where: str = "") -> st
     hint = f"did you mean {near[0]!r}? " if near else ""
     place = f" in {where}" if where else ""
     raise UserError(f"unknown {kind} {name!r}{place}; {hint}admissible: {', '.join(names) or 'none'}")
+
+
+def masked(text: str) -> str:
+    """Return a text with *** for its secrets; whatever is recorded or printed of an error goes through here.
+
+    They are user and password of a URI, what is assigned to a name such as password or token, and the values of
+    environment variables of such names.
+    """
+    text = ASSIGNED.sub(r"\1***", IN_URI.sub("***", text))
+    for name, value in os.environ.items():
+        if IN_ENVIRONMENT.search(name) and len(value) >= SHORTEST:
+            text = text.replace(value, "***")
+    return text
+
+
+def one_line(error: object) -> str:
+    """Return what an error says in one line of printable characters, without secrets."""
+    text = " ".join(masked(str(error)).split())
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

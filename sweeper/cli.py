@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sweeper.bridge import REQUIRED, entries
-from sweeper.models.errors import UserError, choose
+from sweeper.models.errors import UserError, choose, one_line
 from sweeper.study import schema
+from sweeper.study.places import place
 
 if TYPE_CHECKING:
     from sweeper.ledger.file import Ledger
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[options.command](options)
     except UserError as error:
-        print(f"sweeper: {error}", file=sys.stderr)
+        print(f"sweeper: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sweeper: interrupted; the same command goes on from here", file=sys.stderr)
@@ -57,7 +58,7 @@ def program(arguments: Sequence[str] | None = None) -> NoReturn:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        print(f"{self.prog}: {one_line(message)}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -220,7 +221,7 @@ def _ledger(storage: Storage) -> Ledger:
 def data_root(given: str | None) -> Path | None:
     """Return the folder of the datasets: --data-root, or SWEEPER_DATA, or none."""
     text = given or os.environ.get("SWEEPER_DATA")
-    return Path(text).expanduser().resolve() if text else None
+    return place("data root", text).resolve() if text else None
 
 
 def _list(kind: str) -> Callable[[argparse.Namespace], int]:
@@ -241,7 +242,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     well = True
     for ok, sentence in doctor.checks(options.storage, data_root(None)):
-        print(f"{'ok  ' if ok else 'FAIL'} {sentence}")
+        print(f"{'ok  ' if ok else 'FAIL'} {one_line(sentence)}")
         well &= ok
     return 0 if well else 1
 

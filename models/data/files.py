@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 
 
 def find(name: str, root: Path | None, relative: str, what: str) -> Path:
@@ -57,14 +56,14 @@ def readable(name: str, path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except (
+        Exception
+    ) as error:  # NumPy and zipfile raise a dozen kinds for bytes that are not what they expect
         objects = "Object arrays" in str(error)
         reason = (
             "an array of Python objects; pad it to one shape, or store words as text" if objects else error
         )
-        raise UserError(
-            f"dataset {name!r}: {path} cannot be read ({' '.join(str(reason).split())})"
-        ) from error
+        raise UserError(f"dataset {name!r}: {path} cannot be read ({one_line(reason)})") from error
 
 
 def blocks(array: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

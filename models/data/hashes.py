@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from stat import S_ISREG
 
 from sweeper.models.errors import UserError
 
@@ -37,6 +38,8 @@ def _stamped(path: Path, known: dict[str, list]) -> list:
     """Return [size in bytes, time of change in ns, SHA-256] of a file."""
     try:
         stat = path.stat()
+        if not S_ISREG(stat.st_mode):  # of a device, say, there would be no end
+            raise OSError(None, "it is no file of data")
         entry = known.get(str(path))
         if entry and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
             return entry

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from sweeper.models.encoders.base import ImageEncoder
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 from sweeper.models.schema.ranges import Count
 from sweeper.models.values import InputSpec
 
@@ -77,13 +77,15 @@ def _loaded(folder: Path, channels: int) -> ResNetModel:
     from transformers import ResNetModel
 
     try:
-        net, told = ResNetModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        net, told = ResNetModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
         missing = sorted(k for k in told["missing_keys"] if not k.endswith("num_batches_tracked"))
         if missing:  # which would be left at random
             raise ValueError(f"it lacks {missing[0]}")
     except Exception as error:  # whatever reading a foreign or damaged folder raises
         raise UserError(
-            f"weights {str(folder)!r} are no ResNet ({' '.join(str(error).split())[:200]}); give a folder with"
+            f"weights {str(folder)!r} are no ResNet ({one_line(error)[:200]}); give a folder with"
             " config.json and model.safetensors"
         ) from error
     if net.config.num_channels != channels:

@@ -33,14 +33,12 @@ class Parameter:
 
     def admit(self, value: Any, where: str) -> Any:  # noqa: ANN401 - any YAML value
         """Return `value` as plain data of this type; raise UserError in one sentence if it is not admissible."""
-        from pydantic import ValidationError
-
         adapter = _adapter(self.type)
         try:
             return adapter.dump_python(
                 adapter.validate_json(json.dumps(value, default=os.fspath)), mode="json"
             )
-        except (ValidationError, TypeError):  # TypeError: not what JSON can say, such as a date
+        except (ValueError, TypeError):  # pydantic's own, or it is not what JSON can say, such as bytes
             raise UserError(f"{where} is {value!r}; admissible: {self.admissible}") from None
 
     @property

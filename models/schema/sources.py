@@ -216,7 +216,7 @@ def source_of(module: str, own_package: str = "") -> Source | None:
     if module == OWN or module.startswith(f"{OWN}."):
         return _file(module, HOME.joinpath(*module.split(".")[2:]))
     package, *inner = module.split(".")
-    if package in ("", "sweeper"):
+    if package == "sweeper" or not all(map(str.isidentifier, (package, *inner))):
         return None
     for place in _places(package):
         installed = place.is_relative_to(STDLIB) or INSTALLED & set(place.parts)

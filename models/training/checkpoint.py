@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Write `state` to `path` through a temporary file and a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # a link that lies there is not followed
     try:
         torch.save(state, temporary)
         temporary.replace(path)
@@ -25,5 +25,5 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any] | Non
     """Return the state at `path`, or None if there is none that can be read."""
     try:
         return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
-    except (pickle.UnpicklingError, EOFError, RuntimeError):  # what torch raises for a damaged file
+    except Exception:  # torch raises many kinds for a damaged file, and for one that holds more than data
         return None

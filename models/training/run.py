@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.models import memory
 from sweeper.models.data.cache import Datasets
-from sweeper.models.errors import Diverged, Left, UserError
+from sweeper.models.errors import Diverged, Left, UserError, masked, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,8 +87,11 @@ def execute(
     except Exception as error:  # the boundary: any failure of a run is a record, and the worker stays warm
         if _is_full(order.folder):  # no failure of the run, and no place for its record
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(order.folder)) from error
-        result |= {"status": "failed", "error": {"class": _error_class(error), "message": _one_line(error)}}
-        result["trace"] = traceback.format_exc(limit=-12)
+        result |= {
+            "status": "failed",
+            "error": {"class": _error_class(error), "message": one_line(error)[:500]},
+        }
+        result["trace"] = masked(traceback.format_exc(limit=-12))
     if device != "cpu":
         torch.cuda.empty_cache()  # others may share the GPU while this process waits for its next run
     memory.trim()
@@ -112,7 +115,7 @@ def check_builds(spec: DataSpec, payload: Mapping[str, Any], plugins: tuple[str,
         raise
     except Exception as error:  # of a plugin, say
         raise UserError(
-            f"method {name!r} cannot be built ({type(error).__name__}: {_one_line(error)})"
+            f"method {name!r} cannot be built ({type(error).__name__}: {one_line(error)[:500]})"
         ) from error
     for condition in payload["conditions"]:
         if method.conditions is not None and condition not in method.conditions:
@@ -140,6 +143,7 @@ def write_json(path: Path, value: object) -> None:
     """Write JSON through a temporary file and a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # a link that lies there is not followed
     try:
         temporary.write_text(json.dumps(value, default=str))
         temporary.replace(path)
@@ -190,7 +194,9 @@ def _carried_out(
         )
     if parallel.rank() == 0:
         for name, kept in predictions.items():
-            np.savez_compressed(folder / f"{name}.npz", **kept)
+            path = folder / f"{name}.npz"
+            path.unlink(missing_ok=True)
+            np.savez_compressed(path, **kept)
     return result
 
 
@@ -248,15 +254,15 @@ def _trained(
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
-    """Return what a finished run found, without when and where."""
+    """Return what a finished run found, without when and where; a damaged result counts as none."""
+    names = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds")
     try:
         result = json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError):
+        found = {name: result[name] for name in names}
+        sound = found["status"] == "done" and float(found["seconds"]) >= 0 and dict(found["metrics"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if result["status"] != "done":
-        return None
-    names = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds")
-    return {name: result[name] for name in names}
+    return found if sound else None
 
 
 def _error_class(error: Exception) -> str:
@@ -269,7 +275,3 @@ def _error_class(error: Exception) -> str:
 def _is_full(folder: Path) -> bool:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(there).free < FULL_BYTES
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]

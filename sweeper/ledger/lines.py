@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from pydantic_core import from_json
 
 from sweeper.ledger.records import Announced, Record, RunRecord, Selected, typed
 
@@ -46,7 +47,7 @@ class Line(NamedTuple):
 
 def of(path: Path, offset: int = 0, number: int = 0) -> Iterator[Line]:
     """Yield the lines of a file, there or not, that begin at `offset`, after `number` others; empty ones only count."""
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb") as file:
         file.seek(offset)
@@ -59,7 +60,7 @@ def of(path: Path, offset: int = 0, number: int = 0) -> Iterator[Line]:
 def parsed(content: bytes) -> tuple[Record | None, list[Row]]:
     """Return the record that a line is, None if it cannot be read, and what it speaks of."""
     try:
-        record = typed(json.loads(content))
+        record = typed(from_json(content))
         return record, rows(record)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None, []

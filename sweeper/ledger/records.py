@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from sweeper.study.schema import Final, Layout, Search, Select
 
 Raw = Mapping[str, Any]
+Words = dict[str, str]
+
+
+def having(*keys: str) -> AfterValidator:
+    """Return a check that a mapping has these keys at least."""
+
+    def check(words: Words) -> Words:
+        if not words.keys() >= set(keys):
+            raise ValueError(f"it needs {', '.join(keys)}")
+        return words
+
+    return AfterValidator(check)
+
+
+Axes = Annotated[Words, having("dataset", "encoders", "fusion", "method")]
+Failure = Annotated[Words, having("class", "message")]
+Stage = Literal["search", "final"]
+Status = Literal["done", "pruned", "diverged", "failed", "preempted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +40,8 @@ class Record:
 
     @classmethod
     def of(cls, raw: Raw) -> Self:
-        """Return the record that a JSON object is, without keys it does not know; raise TypeError or ValueError."""
-        return cls(**{f.name: raw[f.name] for f in fields(cls) if f.name in raw})
+        """Return the record that a JSON object is, without keys it does not know; raise ValueError if it is none."""
+        return _adapter(cls).validate_python(raw, extra="ignore")
 
     def raw(self) -> dict[str, Any]:
         """Return the record as plain data."""
@@ -40,7 +61,7 @@ class ArmPlan:
     """
 
     key: str
-    axes: dict[str, str]
+    axes: Axes
     code: str = ""
     work: str = ""
     size: int = 0
@@ -52,27 +73,16 @@ class Announced(Record):
 
     KIND = "study"
     study: str
-    arms: tuple[ArmPlan, ...]
+    arms: Annotated[tuple[ArmPlan, ...], Field(min_length=1)]
     search: Search
     final: Final
     select: Select
     layout: Layout
-    conditions: tuple[str, ...] = ("clean",)
+    conditions: Annotated[tuple[str, ...], Field(min_length=1)] = ("clean",)
     checkpoints: str = "best"
     reuse: str = "code"
     unfit: tuple[dict[str, Any], ...] = ()
     git: str = ""
-
-    @classmethod
-    def of(cls, raw: Raw) -> Self:
-        """Return the announcement, its parts typed as well."""
-        parts = {"search": Search, "final": Final, "select": Select, "layout": Layout}
-        typed = {n: part.model_validate(raw[n], extra="ignore") for n, part in parts.items() if n in raw}
-        arms = tuple(
-            ArmPlan(**{f.name: arm[f.name] for f in fields(ArmPlan) if f.name in arm}) for arm in raw["arms"]
-        )
-        lists = {name: tuple(raw[name]) for name in ("conditions", "unfit") if name in raw}
-        return super().of({**raw, **typed, **lists, "arms": arms})
 
     def raw(self) -> dict[str, Any]:
         """Return the announcement as plain data."""
@@ -108,7 +118,7 @@ class Shared(Record):
     KIND = "shared"
     arm: str
     configuration: int
-    stage: str
+    stage: Stage
     seed: int
     key: str
 
@@ -131,11 +141,6 @@ class Selected(Record):
     rule: str
     runs: dict[int, str]
 
-    @classmethod
-    def of(cls, raw: Raw) -> Self:
-        """Return the record; JSON has no numbers for keys."""
-        return super().of({**raw, "runs": {int(seed): key for seed, key in raw["runs"].items()}})
-
     @property
     def subject(self) -> tuple[Any, ...]:
         """The arm in its study."""
@@ -153,20 +158,20 @@ class RunRecord(Record):
 
     KIND = "run"
     key: str
-    status: str
+    status: Status
     study: str = ""
     arm: str = ""
     axes: dict[str, str] = field(default_factory=dict)
     configuration: int = 0
     parameters: dict[str, Any] = field(default_factory=dict)
-    stage: str = "search"
+    stage: Stage = "search"
     seed: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)
     epochs: int = 0
     best_epoch: int = -1
     kept: str = "best"
-    error: dict[str, str] | None = None
+    error: Failure | None = None
     trace: str = ""
     started: float = 0.0
     seconds: float = 0.0
@@ -179,10 +184,6 @@ class RunRecord(Record):
     code: str = ""
     git: str = ""
     versions: str = ""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.key, str) or not isinstance(self.status, str):
-            raise TypeError("a run needs a key and a status")
 
     @property
     def subject(self) -> tuple[Any, ...]:
@@ -205,11 +206,16 @@ class RunRecord(Record):
         return self.metrics.get("validation", {})
 
 
+@cache
+def _adapter(kind: type[Record]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 KINDS: dict[str, type[Record]] = {
     kind.KIND: kind for kind in (Announced, Proposed, Shared, Selected, RunRecord)
 }
 
 
 def typed(raw: Raw) -> Record:
-    """Return the record that a JSON object is; raises KeyError, TypeError or ValueError if it is none."""
+    """Return the record that a JSON value is; raises KeyError, TypeError or ValueError if it is none."""
     return KINDS[raw["kind"]].of(raw)

@@ -12,6 +12,7 @@ cache/                  features computed once from raw data
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from typing import Any
 
 from sweeper import bridge
 from sweeper.ledger.file import Ledger
+from sweeper.ledger.records import RunRecord
 from sweeper.models.errors import UserError
 
 
@@ -38,7 +40,7 @@ class Storage:
     @property
     def ledger(self) -> Path:
         """The ledger's file."""
-        return self.root / "ledger.jsonl"
+        return self._below("ledger.jsonl")
 
     @property
     def cache(self) -> Path:
@@ -47,19 +49,34 @@ class Storage:
 
     def run(self, key: str) -> Path:
         """The folder of one run."""
-        return self.root / "runs" / key
+        return self._below("runs", key)
 
     def training(self, name: str) -> Path:
         """The checkpoint of a training that several runs share."""
-        return self.root / "trainings" / f"{name}.pt"
+        return self._below("trainings", f"{name}.pt")
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables and figures."""
-        return self.root / "studies" / name
+        return self._below("studies", name)
+
+    def _below(self, *parts: str) -> Path:
+        """Return a path in the storage; raise UserError if a name in it, or a link that lies there, leads elsewhere."""
+        path = self.root.joinpath(*parts)
+        plain = all(part and "\0" not in part and Path(part).name == part for part in parts)
+        if not plain or path.resolve() != self.root.resolve().joinpath(*parts):
+            raise UserError(
+                f"{str(path)!r} leads out of the storage; take it away, or link the storage as a whole"
+            )
+        return path
 
     def result(self, key: str) -> dict[str, Any] | None:
-        """Return the result a worker left for a run, if it is whole."""
-        return self.read(self.run(key) / "result.json")
+        """Return the result a worker left for a run, if it is whole and one that can be recorded."""
+        found = self.read(self.run(key) / "result.json")
+        try:
+            RunRecord.of({**found, "key": key})
+        except (TypeError, ValueError):
+            return None
+        return found
 
     def order(self, key: str) -> dict[str, Any] | None:
         """Return what was ordered for a run, if it was ever started."""
@@ -100,12 +117,18 @@ class Storage:
         bridge.write_json(path, value)
 
     def files(self, folder: Path) -> dict[Path, int]:
-        """Return {path: bytes} of the files below a folder."""
-        return {path: path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+        """Return {path: bytes} of the files below a folder; a link is one, wherever it leads."""
+        walk = os.walk(self._below(*folder.relative_to(self.root).parts))
+        paths = [
+            Path(here, name)
+            for here, folders, names in walk
+            for name in names + [name for name in folders if Path(here, name).is_symlink()]
+        ]
+        return {path: path.lstat().st_size for path in sorted(paths)}
 
     def remove(self, path: Path) -> None:
         """Remove a file or a folder, there or not."""
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
-from pathlib import Path
 from urllib.parse import ParseResult, unquote, urlparse
 
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
+from sweeper.study.places import place
 
 ADMISSIBLE = "give a folder that every node can write, file:///such/a/folder, or s3://bucket/prefix"
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
@@ -18,12 +18,15 @@ def locate(where: str) -> Storage:
     """Return the storage that a folder or a URI names, there or not; raise UserError for what names none."""
     if not where.strip():
         raise UserError(f"storage is empty; {ADMISSIBLE}")
-    uri = urlparse(where)
+    try:
+        uri = urlparse(where)
+    except ValueError as error:  # of an address in brackets that is none
+        raise UserError(f"storage {where!r} is no folder and no URI ({error})") from None
     if uri.scheme == "s3":
         return _in_bucket(uri)
     if uri.scheme not in ("", "file"):
         raise UserError(f"storage {_shown(uri)!r} has scheme {uri.scheme!r}; {ADMISSIBLE}")
-    return Storage(Path(unquote(uri.path) if uri.scheme else where).expanduser().resolve())
+    return Storage(place("storage", unquote(uri.path) if uri.scheme else where).resolve())
 
 
 def open_storage(where: str) -> Storage:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
 from sweeper.planning.proposals import SAMPLERS
-from sweeper.planning.racing import RULES, STOPPINGS, ended_at
+from sweeper.planning.racing import RULES, STOPPINGS, Curves, ended_at
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
@@ -59,7 +59,7 @@ class Race:
         self._open: dict[str, list[Run]] = {}
         self._waits = False  # until a record comes that could change anything
         self._sound = False  # one of its first runs did not fail
-        self._curves: dict[int, list[list[float]]] = {seed: [] for seed in search.seeds}  # of those told
+        self._curves = {seed: Curves() for seed in search.seeds}  # of those told
         self._scores: dict[int, dict[int, float]] = {}
 
     @property
@@ -190,7 +190,7 @@ class Race:
             self._tell(self.told, records)
             if search.early_stopping != "none":
                 for seed, record in zip(seeds, records, strict=True):
-                    self._curves[seed].append([self.sign * value for value in record.curve])
+                    self._curves[seed].add([self.sign * value for value in record.curve])
             self.told += 1
         if k in self.proposed:
             values = dict(self.proposed[k])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -98,6 +99,36 @@ class Paired(Rule):
 RULES: dict[str, Rule] = {"none": NoRace(), "halving": Halving(), "paired": Paired()}
 
 
+class Curves:
+    """Curves by epoch: the values that they have there, in order, so that one more costs the same as the first."""
+
+    def __init__(self, curves: Iterable[Sequence[float]] = ()) -> None:
+        self.columns: list[list[float]] = []
+        self.broken: set[int] = set()  # epochs at which some curve is no number
+        for curve in curves:
+            self.add(curve)
+
+    def add(self, curve: Sequence[float]) -> None:
+        """Add a curve, of any length."""
+        self.columns += [[] for _ in range(len(curve) - len(self.columns))]
+        for epoch, (column, value) in enumerate(zip(self.columns, curve, strict=False), 1):
+            if math.isnan(value):
+                self.broken.add(epoch)
+            insort(column, value)
+
+    def at(self, epoch: int) -> list[float]:
+        """Return the values of those that got so far."""
+        return self.columns[epoch - 1] if epoch <= len(self.columns) else []
+
+    def quantile(self, epoch: int, share: float) -> float:
+        """Return the value at an epoch that has `share` of them below it, interpolated as NumPy does."""
+        column = self.at(epoch)
+        place = (len(column) - 1) * share
+        low, t = math.floor(place), place - math.floor(place)
+        a, b = column[low], column[min(low + 1, len(column) - 1)]
+        return math.nan if epoch in self.broken else b - (b - a) * (1 - t) if t >= 0.5 else a + (b - a) * t
+
+
 class Stopping(ABC):
     """When a run ends early, given the curves of earlier configurations.
 
@@ -111,14 +142,11 @@ class Stopping(ABC):
     def judged(self, grace: int, epochs: int) -> Sequence[int]:
         """Return after which epochs a run is judged; the first that may be is `grace`."""
 
-    def limits(self, curves: Sequence[Sequence[float]], epochs: int) -> dict[int, float]:
+    def limits(self, curves: Curves | Sequence[Sequence[float]], epochs: int) -> dict[int, float]:
         """Return {epochs done: worst admissible value}."""
-        found = {}
-        for epoch in self.judged(max(1, math.ceil(epochs / 9)), epochs):
-            reached = [curve[epoch - 1] for curve in curves if len(curve) >= epoch]
-            if len(reached) >= 3:
-                found[epoch] = float(np.quantile(reached, self.share))
-        return found
+        told = curves if isinstance(curves, Curves) else Curves(curves)
+        judged = self.judged(max(1, math.ceil(epochs / 9)), epochs)
+        return {epoch: told.quantile(epoch, self.share) for epoch in judged if len(told.at(epoch)) >= 3}
 
 
 class NoStopping(Stopping):

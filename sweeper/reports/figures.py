@@ -6,6 +6,7 @@ itself ready while the last runs are under way, and draw while all else is close
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -39,11 +40,16 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
         made += plots.best_so_far(search, folder / "search", direction=direction(metric), ylabel=label)
     for kind, levels, quantities in _noise(found):
         for name, series in quantities.items():
-            path = folder / f"{name} by {kind}".replace("/", "-")
+            path = folder / _file_name(f"{name} by {kind}")
             made += plots.curves(series, path, ylabel=f"test {name}", xlabel=f"level of {kind}", at=levels)
     for name, logged in _logged(final, curve).items():
-        made += plots.curves(logged, folder / name.replace("/", "-"), ylabel=name)
+        made += plots.curves(logged, folder / _file_name(name), ylabel=name)
     return made
+
+
+def _file_name(quantity: str) -> str:
+    """Return a name of a file for what a method may have called anything."""
+    return re.sub(r"[^\w .()@+-]", "-", quantity)[:100].lstrip(".")
 
 
 def _search(history: History) -> list[tuple[str, list[tuple[float, float | None]]]]:

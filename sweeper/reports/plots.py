@@ -227,5 +227,6 @@ def _figure(path: Path | str, width: float, height: float) -> Iterator[tuple[Fig
         yield figure, files
         path.parent.mkdir(parents=True, exist_ok=True)
         for file, metadata in zip(files, ({"Software": None}, {"CreationDate": None}), strict=True):
+            file.unlink(missing_ok=True)  # a link that lies there is not followed
             figure.savefig(file, dpi=120, metadata=metadata)
             figure.set_layout_engine("none")  # what the first file found holds for the second

@@ -93,6 +93,7 @@ def write(found: Report, folder: Path) -> list[Path]:
     made = []
     for name, suffix in SUFFIXES.items():
         path = folder / f"table.{suffix}"
+        path.unlink(missing_ok=True)  # a link that lies there is not followed
         path.write_text(found.text(name) + "\n")
         made.append(path)
     return made

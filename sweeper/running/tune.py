@@ -21,16 +21,23 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from sweeper.ledger.provenance import package
+from sweeper.models.errors import one_line
 from sweeper.running import leaving, room
 from sweeper.running.dispatch import Dispatch, Work
 from sweeper.running.orders import execute_here
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources
+
+# Tune would hand workers the driver's AWS keys, by a way that Ray writes into its logs; nodes have their own
+class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+    {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+)
 
 UNLIMITED = 10**9
 
@@ -174,4 +181,4 @@ class _Coroner(FIFOScheduler):
     def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
         """Note the last line of what Tune wrote down; the searcher hears of the death next."""
         last = Path(trial.error_file).read_text().strip().splitlines()[-1]
-        self.searcher.reasons[trial.trial_id] = last[:300]
+        self.searcher.reasons[trial.trial_id] = one_line(last)[:300]

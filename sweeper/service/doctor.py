@@ -13,12 +13,14 @@ from urllib.parse import urlparse
 
 from sweeper import ROOT
 from sweeper.ledger.uris import open_storage
-from sweeper.models.errors import UserError
-from sweeper.tracking.uris import masked
+from sweeper.models.errors import UserError, masked
 
 Check = tuple[bool, str]
 CONSTRAINTS = ROOT / "constraints.txt"
-OPTIONAL = {"boto3": "storage in a bucket", **dict.fromkeys(("moto", "pytest", "ruff"), "the tests")}
+OPTIONAL = {
+    "boto3": "storage in a bucket",
+    **dict.fromkeys(("hypothesis", "moto", "pytest", "ruff"), "the tests"),
+}
 
 
 def checks(storage: str, data_root: Path | None) -> Iterator[Check]:
@@ -81,14 +83,15 @@ def _resources() -> Iterator[Check]:
 def _mlflow(uri: str | None) -> Check:
     if uri is None:
         return True, "MLflow: the embedded database in the storage (MLFLOW_TRACKING_URI is not set)"
-    parts, told = urlparse(uri), masked(uri)
-    if parts.scheme not in ("http", "https"):
-        return True, f"MLflow: {told}"
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    told = masked(uri)
     try:
+        parts = urlparse(uri)
+        if parts.scheme not in ("http", "https"):
+            return True, f"MLflow: {told}"
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=3):
             return True, f"MLflow at {told} answers"
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: of a host or a port that is none
         return (
             False,
             f"MLflow at {told} does not answer ({error}); a study would run and be shown when it is back",

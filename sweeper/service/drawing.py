@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeper import import_path
 from sweeper.ledger.storage import Storage
+from sweeper.models.errors import one_line
 
 
 class Drawing:
@@ -65,5 +66,7 @@ class Drawing:
             self.process.stderr.close()
             if self.process.wait():
                 reason = problem[-1] if problem else f"exit code {self.process.returncode}"
-                print(f"the figures of study {self.study!r} are not drawn ({reason})", file=sys.stderr)
+                print(
+                    f"the figures of study {self.study!r} are not drawn ({one_line(reason)})", file=sys.stderr
+                )
         return self.files

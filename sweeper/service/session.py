@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper import bridge
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.provenance import package, provenance
@@ -59,6 +58,7 @@ class Session:
         from sweeper.tracking.writing import Tracker
 
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "study.yaml").unlink(missing_ok=True)  # a link that lies there is not followed
         (self.folder / "study.yaml").write_text(schema.dump(self.study))
         waiting, self.unwritten = self.unwritten or [], None
         for record in waiting:
@@ -205,7 +205,7 @@ def as_record(study: Study, run: Run, result: Mapping[str, Any], origin: Mapping
         "work": run.work,
         "code": run.arm.code,
     }
-    return RunRecord.of({**own, **result, **origin})
+    return RunRecord.of({**result, **own, **origin})
 
 
 def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
@@ -213,4 +213,6 @@ def left_behind(run: Run, storage: Storage) -> dict[str, Any] | None:
     result = storage.result(run.key)
     if not result or result["status"] not in ("done", "diverged"):
         return None
-    return None if bridge.uncovered(result, run.payload) else result
+    metrics = result.get("metrics", {})
+    whole = run.arm.metric in metrics.get("validation", {}) and run.covered(metrics)
+    return result if whole or result["status"] == "diverged" else None

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sweeper.bridge import direction, parse_condition
 from sweeper.models.errors import UserError, choose
 from sweeper.study import space, yamls
+from sweeper.study.places import place
 
 STUDIES = space.SPACES / "studies"
 AXES = ("dataset", "encoders", "fusion", "method", "condition", "metric")
@@ -156,7 +157,7 @@ SECTIONS = {name: f.annotation for name, f in Study.model_fields.items() if isin
 
 def find(name: str) -> Path:
     """Return the study file that `name` is, or names in search_spaces/studies; raise UserError if there is none."""
-    path = Path(name)
+    path = place("study file", name)
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml"):

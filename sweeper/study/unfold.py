@@ -15,8 +15,11 @@ from sweeper.models.errors import Misfit, UserError, choose
 from sweeper.study import space
 from sweeper.study.arms import OF_ENCODER, Arm
 from sweeper.study.payloads import Payload
+from sweeper.study.places import place
 from sweeper.study.schema import MethodEntry, Study
 from sweeper.study.space import Space, Values
+
+MOST_FILES = 1000  # of pre-trained weights
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def _data(named: Mapping[str, Any], data_root: Path | None) -> Data:
         raise UserError(f"dataset {named.get('name')!r}: label is {label!r}; admissible: text")
     payload = _checked("dataset", {k: v for k, v in named.items() if k != "label"})
     for key in bridge.entry("dataset", payload["name"]).locations:
-        payload[key] = str((data_root or Path.cwd()) / Path(payload[key]).expanduser())
+        payload[key] = str(place(f"{key} of dataset {payload['name']!r}", payload[key], data_root))
     options = bridge.options_of(payload)
     inputs = bridge.inputs(payload["name"], options, root=data_root)
     task = bridge.task_of(payload["name"], options, root=data_root)
@@ -198,9 +201,17 @@ def _weighed(encoder: Payload, cache: Path | None) -> Payload:
     for key in bridge.entry("encoder", encoder["name"]).locations:
         if encoder[key] is None:
             continue
-        place = Path(os.environ.get("SWEEPER_MODELS", Path.cwd())) / Path(encoder[key]).expanduser()
-        files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
-        found |= {key: str(place), "fingerprint": bridge.fingerprint_files(files, cache)}
+        root = Path(os.environ.get("SWEEPER_MODELS", Path.cwd()))
+        weights = place(f"{key} of encoder {encoder['name']!r}", encoder[key], root)
+        files = [weights]
+        if weights.is_dir():
+            within = (path for path in weights.rglob("*") if path.is_file())
+            files = sorted(itertools.islice(within, MOST_FILES + 1))
+        if len(files) > MOST_FILES:  # of a home folder, say
+            raise UserError(
+                f"weights {str(weights)!r} are more than {MOST_FILES} files; name their own folder"
+            )
+        found |= {key: str(weights), "fingerprint": bridge.fingerprint_files(files, cache)}
     return found
 
 

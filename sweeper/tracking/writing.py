@@ -26,9 +26,8 @@ from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Record, RunRecord, typed
 from sweeper.ledger.storage import Storage
-from sweeper.models.errors import UserError, choose
+from sweeper.models.errors import UserError, choose, masked, one_line
 from sweeper.tracking import view
-from sweeper.tracking.uris import masked
 from sweeper.tracking.view import NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Tracker:
         self.study, self.storage, self.ledger = study, storage, ledger
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.root}/mlflow.db"
         self.page = ""
-        self.where = masked(self.uri)
+        self.where = masked(self.uri)  # a password is not for the terminal
         self.error: Exception | None = None
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
@@ -78,7 +77,7 @@ class Tracker:
         self.wake()
         self._thread.join(seconds)
         if self._thread.is_alive() or self.error:
-            reason = _said(self.error) if self.error else f"not done after {seconds:.0f} s"
+            reason = one_line(self.error or f"not done after {seconds:.0f} s")[:200]
             lack = f"MLflow at {self.where} lacks a part of study {self.study!r}"
             print(f"{lack} ({reason}); the next start of the study adds it", file=sys.stderr)
 
@@ -308,17 +307,13 @@ def fetch_records(uri: str, study: str) -> list[Record]:
         client = connect(uri)
         experiments = {e.name: e.experiment_id for e in client.search_experiments()}
     except Exception as error:  # whatever MLflow raises
-        raise UserError(f"MLflow at {told} cannot be read ({_said(error)})") from error
+        raise UserError(f"MLflow at {told} cannot be read ({one_line(error)[:200]})") from error
     choose("study", study, experiments, f"MLflow at {told}")
     for run in runs_of(client, experiments[study], "tags.`sweeper.kind` = 'study'"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(client.download_artifacts(run.id, "ledger.jsonl", folder))
             return [typed(json.loads(line)) for line in path.read_text().splitlines()]
     raise UserError(f"experiment {study!r} of MLflow at {told} holds no ledger; no study has written it")
-
-
-def _said(error: Exception) -> str:
-    return masked(" ".join(str(error).split()))[:200]
 
 
 def _name(text: str) -> str:

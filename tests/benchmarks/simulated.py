@@ -17,13 +17,19 @@ from sweeper.study.schema import Study, parse
 from sweeper.study.unfold import unfold
 
 SLOTS, SEED, EPOCHS = 1000, 7, 20
-SEARCH = {"configurations": 992, "seeds": list(range(8)), "sampler": "random", "early_stopping": "asha"}
+SEARCH = {"seeds": list(range(8)), "sampler": "random", "early_stopping": "asha"}
 STUDY = {
     "study": "simulated",
     "dataset": [{"name": "synthetic", "n_classes": n, "label": f"{n} classes"} for n in range(2, 10)],
     "methods": ["joint", "lfm", "ogm", "uniform", "label_smoothing"],
     "final": {"seeds": list(range(100, 120))},
     "train": {"epochs": EPOCHS},
+}
+WAITING = {
+    "propose": "while arms are proposed to, each waits for the oldest of `ahead` runs",
+    "race": "while the last arms race, each rung waits for its last run",
+    "final": "while the last arms run their report seeds",
+    "over": "",
 }
 
 
@@ -83,24 +89,27 @@ def simulate(study: Study, each: int) -> Told:
         then, _, run = heapq.heappop(under_way)
         told.busy += (len(under_way) + 1) * (then - now)
         stages = {race.stage for race in planner.races}
-        why = "every arm has ended but its last runs" if stages <= {"final", "over"} else "searching"
+        why = next(why for stage, why in WAITING.items() if stage in stages)
         told.idle[why] = told.idle.get(why, 0.0) + (SLOTS - len(under_way) - 1) * (then - now)
         told.hours, now = then, then
         timed(planner.settle, run.key, worked(run, luck))
 
 
-def main(configurations: int = 992) -> None:
+def main(configurations: int = 1940) -> None:
     """Print decisions a second, memory and slots busy."""
     for ahead in (32, 4):
         study = parse({**STUDY, "search": {**SEARCH, "configurations": configurations, "ahead": ahead}})
-        each = 100 * configurations // 10
+        each = 10_000
         told = simulate(study, each)
-        rates = [each / seconds for seconds in told.planning[:-1]]
+        rates = [f"{each / seconds:,.0f}" for seconds in told.planning[:-1]]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"ahead {ahead}: {told.runs:,} runs in {sum(told.planning):.1f} s of planning, {peak:.0f} MB")
-        print("  runs a second, by tenths of the study: " + ", ".join(f"{rate:.0f}" for rate in rates))
-        print(f"  slots busy: {told.busy / SLOTS / told.hours:.1%}", flush=True)
-        print(f"  idle: { {why: f'{t / SLOTS / told.hours:.1%}' for why, t in told.idle.items()} }")
+        print(f"  decisions a second, by {each:,} runs: {', '.join(rates)}")
+        shares = {why: f"{seconds / SLOTS / told.hours:.0%} {why}" for why, seconds in told.idle.items()}
+        print(
+            f"  slots busy: {told.busy / SLOTS / told.hours:.0%}; idle: {', '.join(shares.values())}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

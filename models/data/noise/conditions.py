@@ -16,6 +16,7 @@ from sweeper.models.values import DataSpec
 
 # the levels at which everything is struck
 LARGEST = {"salt": 100.0, "words": 10.0, "time": 10.0, "dropout": 10.0}
+LONGEST = 200  # bytes of a label, which files are named after
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Condition:
         ):
             if not ok:
                 raise UserError(f"{where}: {name} is {getattr(self, name)!r}; admissible: {admissible}")
+        if len(self.label.encode()) > LONGEST:
+            raise UserError(
+                f"{where}: its label {self.label[:40]!r}… has more than {LONGEST} bytes; name less"
+            )
 
     @property
     def label(self) -> str:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
+from sweeper.models.data.files import readable
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.errors import UserError
 
@@ -68,7 +69,8 @@ def features(
                 _build(
                     final, (len(paths), *own), _spectrograms(paths, sample_rate, samples, n_fft, hop, bands)
                 )
-    return np.load(final, mmap_mode="r")
+    with readable(f"{kind} features", final):
+        return np.load(final, mmap_mode="r")
 
 
 def shape(

@@ -76,8 +76,10 @@ def load(
 def files(*, root: Path | None = None, path: Path, **_: object) -> list[Path]:
     """Return the `.npz` or the `.npy` files of the folder; raise UserError if there are none."""
     source = Path(root or ".") / Path(path).expanduser()
-    found = sorted(source.glob("*.npy")) if source.is_dir() else [source] * (source.suffix == ".npz")
-    if not found or not source.exists():
+    with readable("arrays", source):
+        found = sorted(source.glob("*.npy")) if source.is_dir() else [source] * (source.suffix == ".npz")
+        there = source.exists()
+    if not found or not there:
         raise UserError(
             f"dataset 'arrays': {source} is neither a .npz file nor a folder of .npy files; put x_<modality>"
             " and y there, or give another path"

@@ -1,5 +1,7 @@
 """`arrays`: what a user's own arrays give, and the sentence for each thing that can be wrong with them."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -265,6 +267,29 @@ def test_a_cut_array_of_a_folder_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match="mine cannot be read"):
         load_dataset("arrays", {"path": "mine"}, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "[",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (120, 1000000000000), }",
+        "{'descr': '<f4', 'shape': 5}",
+    ],
+)
+def test_an_array_that_claims_what_is_not_there_is_named(tmp_path, head):
+    path = tmp_path / stored(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x_more.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode())
+    with pytest.raises(UserError, match=r"mine\.npz cannot be read"):
+        load_dataset("arrays", {"path": "mine.npz"}, root=tmp_path)
+
+
+def test_an_array_that_is_no_archive_is_named(tmp_path):
+    np.save(tmp_path / "mine.npy", np.zeros(3))
+    (tmp_path / "mine.npy").rename(tmp_path / "mine.npz")
+    with pytest.raises(UserError, match=r"mine\.npz cannot be read"):
+        load_dataset("arrays", {"path": "mine.npz"}, root=tmp_path)
 
 
 def test_a_relative_path_starts_at_the_root_else_at_the_working_folder(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.models.data import hashes
+from sweeper.models.errors import UserError
 
 
 @pytest.fixture
@@ -61,3 +62,9 @@ def test_a_damaged_store_is_an_empty_one(tmp_path, hashed):
     (cache / "fingerprints.json").write_text('{"half')
     hashes.fingerprint_files([path], cache)
     assert list(json.loads((cache / "fingerprints.json").read_text())) == [str(path)]
+
+
+def test_what_is_no_file_of_data_is_refused(tmp_path):
+    for place in (Path("/dev/zero"), tmp_path):
+        with pytest.raises(UserError, match=r"cannot be read \(it is no file of data\)"):
+            hashes.fingerprint_files([place])

@@ -458,6 +458,7 @@ def test_a_mapping_says_the_same_as_a_label():
         ({"name": "gaussian-5", "repeat": 3}, "unknown key 'repeat' .*did you mean 'repeats'"),
         ({"name": "gaussian-5", 3: 3}, "unknown key 3"),
         ({"name": "gaussian-5@a", "modalities": ["b"]}, "say it once"),
+        ({"name": "gaussian-5", "modalities": ["a" * 201]}, "its label .* has more than 200 bytes"),
         ({"share": 1.0}, "has no name"),
         (5, "has no name"),
         (None, "has no name"),

@@ -88,6 +88,12 @@ def test_what_is_admitted_is_plain_data_that_is_not_shared():
     assert type(Parameter(Path, None).admit(Path("a") / "b", "here")) is str
 
 
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), float("nan"), {(1, 2): 3}, [[]] * 2])
+def test_what_no_study_can_say_is_refused(value):
+    with pytest.raises(UserError, match=r"^here is "):
+        Parameter(float, REQUIRED).admit(value, "here")
+
+
 @pytest.mark.parametrize(
     ("kind", "is_path"),
     [(Path, True), (Path | None, True), (str, False), (Literal["a"], False), (dict[str, int], False)],

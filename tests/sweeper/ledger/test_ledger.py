@@ -23,6 +23,7 @@ from sweeper.ledger.records import (
     Shared,
     typed,
 )
+from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
 from sweeper.study.schema import Final, Layout, Search, Select
 
@@ -177,6 +178,16 @@ BROKEN = {
     "null": b"null",
     "not UTF-8": b'{"kind":"run","key":"\xff"}',
     "a control character": b'{"kind":"run","key":"\x00"}',
+    "nested too deeply": b"[" * 100_000,
+    "a kind that is none": b'{"kind":["run"],"key":"k"}',
+    "metrics that are none": b'{"kind":"run","key":"k","status":"done","metrics":{"validation":[0.5]}}',
+    "a status that is none": b'{"kind":"run","key":"k","status":"dun"}',
+    "an error without a message": b'{"kind":"run","key":"k","status":"failed","error":{"class":"OOM"}}',
+    "a study without arms": json.dumps({**PLAN.raw(), "arms": []}).encode(),
+    "a study without conditions": json.dumps({**PLAN.raw(), "conditions": []}).encode(),
+    "an arm without a method": json.dumps(
+        {**PLAN.raw(), "arms": [{"key": "a", "axes": {"dataset": "digits"}}]}
+    ).encode(),
 }
 
 
@@ -275,3 +286,22 @@ def test_every_record_is_on_disk_when_append_returns(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: seen.append(path.read_bytes()))
     ledger = filled(path, 2)
     assert [typed(json.loads(content.splitlines()[-1])) for content in seen] == list(ledger.of(RunRecord))
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ('{"status": "done", "metrics": {"validation": {"accuracy": 0.5}}}', True),
+        ('{"status": "done", "metrics": {"validation": 0.5}}', False),
+        ('{"status": "finished"}', False),
+        ('{"status": "do', False),
+        ("[]", False),
+        ("1", False),
+        ("{}", False),
+    ],
+)
+def test_a_result_that_cannot_be_recorded_counts_as_none(tmp_path, text, whole):
+    path = Storage(tmp_path).run("k") / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert (Storage(tmp_path).result("k") is not None) == whole

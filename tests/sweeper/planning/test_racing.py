@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
 from typing import get_args
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from scipy import stats
 
 from sweeper.planning import racing
-from sweeper.planning.racing import RULES, STOPPINGS, Rule, Stopping, ended_at
+from sweeper.planning.racing import RULES, STOPPINGS, Curves, Rule, Stopping, ended_at
 from sweeper.study.schema import Search
 
 
@@ -120,6 +122,17 @@ def test_a_rule_speaks_only_where_three_got_that_far():
     assert set(STOPPINGS["asha"].limits(short, 18)) == {2}
     assert STOPPINGS["asha"].limits(CURVES[:2], 18) == {}
     assert STOPPINGS["none"].limits(CURVES, 18) == {}
+
+
+def test_a_share_of_the_curves_is_what_numpy_says():
+    luck = random.Random(3)
+    for n in range(3, 60):
+        curves = [[luck.choice([luck.gauss(0, 1e6), 0.5, math.inf]), luck.random()] for _ in range(n)]
+        for epoch, share in itertools.product((1, 2), (0.5, 2 / 3)):
+            with np.errstate(invalid="ignore"):
+                expected = np.quantile([curve[epoch - 1] for curve in curves], share)
+            np.testing.assert_equal(Curves(curves).quantile(epoch, share), expected)
+    assert math.isnan(Curves([[0.1], [math.nan], [0.3]]).quantile(1, 0.5))
 
 
 @pytest.mark.parametrize(

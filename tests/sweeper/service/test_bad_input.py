@@ -242,6 +242,12 @@ def test_a_storage_of_an_unknown_kind(refused: Refused, study_file):
     assert "'gs'" in refused("run", study_file(), storage="gs://bucket/sweeps")
 
 
+@pytest.mark.parametrize("storage", ["http://[", "a" * 300, "~no_such_user/x", "file:///a%00b"])
+def test_a_storage_that_is_no_path(refused: Refused, study_file, storage):
+    for command, word in (("run", study_file()), ("status", "tiny")):
+        assert refused(command, word, storage=storage).startswith("sweeper: storage ")
+
+
 def test_questions_about_what_is_not_there(refused: Refused):
     assert "'nothing'" in refused("report", "nothing")
     assert "'nothing'" in refused("status", "nothing")

@@ -1,0 +1,40 @@
+"""The Ray that a study starts by itself can be closed to others."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+
+from sweeper import ROOT
+
+ASKS = """
+import os, subprocess, sys
+from sweeper.running import cluster
+import ray
+
+cluster.start()
+join = f"import ray; ray.init({ray.get_runtime_context().gcs_address!r}, log_to_driver=False)"
+for token in (os.environ["RAY_AUTH_TOKEN"], "0" * 64):
+    known = {**os.environ, "RAY_AUTH_TOKEN": token}
+    print("admitted", subprocess.run([sys.executable, "-c", join], env=known, capture_output=True).returncode == 0)
+cluster.stop()
+"""
+
+
+@pytest.mark.slow
+def test_who_does_not_know_the_token_is_not_admitted(tmp_path):
+    known = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS],
+        cwd=tmp_path,
+        env={**os.environ, **known},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.stdout.split("\n")[:2] == ["admitted True", "admitted False"], done.stderr
