@@ -5,7 +5,9 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-IN_URI = re.compile(r"(?<!sqlite)://[^\s'\"]+@")  # a password may hold an @ or a / of its own; a path has none
+IN_URI = re.compile(
+    r"(?<!sqlite)://[^\s'\"]+@"
+)  # a password may hold an @ or a / of its own; a path has none
 SECRET = "password|passwd|token|secret|credential|api_?key|access_?key"
 ASSIGNED = re.compile(rf"((?:{SECRET})\w*=)[^&\s'\"]+", re.IGNORECASE)
 IN_ENVIRONMENT = re.compile(SECRET, re.IGNORECASE)
