@@ -7,6 +7,7 @@ trainings/<hash>.pt     trained weights that runs share which differ only in wha
 studies/<name>/         study.yaml, tables and figures of one study
 mlflow.db, mlartifacts/ the embedded tracking store
 cache/                  features computed once from raw data
+processes.json          what a driver has started, while it is at work
 """
 
 from __future__ import annotations
