@@ -134,7 +134,7 @@ def started(cluster: Cluster, storage: Path, least: int) -> subprocess.Popen:
         start_new_session=True,
         **options,
     )
-    for _ in range(1200):
+    for _ in range(3000):
         if len(runs(storage)) >= least:
             return process
         time.sleep(0.1)
@@ -158,7 +158,7 @@ def test_a_study_of_the_copied_folder_goes_on_without_its_caller(cluster, undist
     cluster.ray("submit", "--tmux", str(cluster.file), "sweeper/launch.py", *study)
     written = storage / "studies" / "mine" / "table.md"
     assert not written.exists()
-    for _ in range(1200):
+    for _ in range(3000):
         if written.exists():
             break
         time.sleep(0.1)
