@@ -1,11 +1,12 @@
 # make sweep   set up and run the quickstart study        make test    set up and pass the tests
 # make quick   the tests without the slow ones            make lint    formatting, lint
-# make bench   the benchmarks, printed as ratios          make clean   remove .venv
+# make bench   the benchmarks, printed as ratios          make chaos   ROUNDS=25 studies disturbed at random
+# make clean   remove .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 STUDY ?= quickstart
 BIN := .venv/bin
 
-.PHONY: sweep test quick lint bench clean
+.PHONY: sweep test quick lint bench chaos clean
 
 # torch first and alone: asked for together with the rest, a resolver may weigh other builds of it
 .venv/ready: pyproject.toml constraints.txt
@@ -30,6 +31,9 @@ lint: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+chaos: .venv/ready
+	$(BIN)/python -m tests.chaos
 
 clean:
 	rm -rf .venv

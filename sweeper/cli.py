@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -41,6 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = error.filename or "the storage"
+        print(
+            f"sweeper: no space is left for {place}; free some, and the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 2
 
 
 def program(arguments: Sequence[str] | None = None) -> NoReturn:

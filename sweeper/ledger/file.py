@@ -98,19 +98,26 @@ class Ledger:
         """Return what the same records speak of, without reading them."""
         try:
             index, recent = self._known
-            own = [row for record in recent.find(kind, wanted) for row in rows(record)]
-            return [*(index.rows(kind, wanted) if index else ()), *own]
+            return [*(index.rows(kind, wanted) if index else ()), *recent.rows(kind, wanted)]
         except Stale:
             self._do_without_index()
             return self.rows(kind, **wanted)
 
     def tally(self, arms: Collection[str]) -> Counter[tuple[str, str]]:
         """Return how many runs of the arms there are by (stage, status)."""
-        keys = {row.key for row in self.rows(RunRecord, arm=arms)}
-        found: dict[str, Row] = {}
-        for row in self.rows(RunRecord, key=keys):
-            enter(found, row)
-        return Counter((row.stage, row.status) for row in found.values() if row.arm in arms)
+        try:
+            index, recent = self._known
+            new = recent.rows(RunRecord, {})
+            if index is None:
+                return _outcomes(new, arms)
+            old = index.rows(RunRecord, {"key": {row.key for row in new}})
+            found = index.tally(arms)
+            found.subtract(_outcomes(old, arms))
+            found.update(_outcomes([*old, *new], arms))
+            return +found
+        except Stale:
+            self._do_without_index()
+            return self.tally(arms)
 
     def warn(self) -> None:
         """Say on stderr which lines cannot be read."""
@@ -121,12 +128,18 @@ class Ledger:
         """Add one record, on disk before this returns."""
         line = json.dumps(record.raw(), separators=(",", ":")) + "\n"
         with self._changing:
-            with self.path.open("ab") as file:
-                if file.tell() and not self._ends_with_newline():
-                    file.write(b"\n")
-                file.write(line.encode())
-                file.flush()
-                os.fsync(file.fileno())
+            size = self.path.stat().st_size if self.path.exists() else 0
+            try:
+                with self.path.open("ab") as file:
+                    if size and not self._ends_with_newline():
+                        file.write(b"\n")
+                    file.write(line.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:  # of a full disk, say
+                with suppress(OSError):
+                    os.truncate(self.path, size)  # a part of a line is no record
+                raise
             self._index(record)
 
     def _index(self, record: Record) -> None:
@@ -176,6 +189,14 @@ class Ledger:
                 with suppress(OSError):
                     place(self.path).unlink(missing_ok=True)
                 self._read(None)
+
+
+def _outcomes(rows: Iterable[Row], arms: Collection[str]) -> Counter[tuple[str, str]]:
+    """Return how many runs end up in the arms by (stage, status), of all that is told of them."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        enter(found, row)
+    return Counter((row.stage, row.status) for row in found.values() if row.arm in arms)
 
 
 class Runs(Mapping[str, RunRecord]):

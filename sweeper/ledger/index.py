@@ -12,7 +12,8 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -40,6 +41,13 @@ TABLES = f"""
     CREATE TABLE IF NOT EXISTS whole (digest, end, count);
 """
 INDEXES = ";".join(f"CREATE INDEX IF NOT EXISTS by_{field} ON lines ({field})" for field in ("kind", *FIELDS))
+# of the lines of a run the last done one counts, or else the last: the row of the maximum
+TALLY = """
+    SELECT stage, status, count(*) FROM (
+        SELECT arm, stage, status, max((status = 'done') * (1 << 60) + offset) FROM lines
+        WHERE +kind = 'run' AND key IN (SELECT key FROM lines WHERE +kind = 'run' AND arm = ?) GROUP BY key
+    ) WHERE arm = ? GROUP BY stage, status
+"""
 
 
 class Stale(Exception):
@@ -105,6 +113,19 @@ class Index:
         """Return the rows of a kind that speak of anything wanted, in order, without a look at the lines."""
         found = sorted(self._found(kind, wanted), key=lambda row: row[-2])
         return [Row(*row[:-2]) for row in found]
+
+    def tally(self, arms: Collection[str]) -> Counter[tuple[str, str]]:
+        """Return how many runs end up in the arms by (stage, status), as `enter` has it; raise Stale as above."""
+        import sqlite3
+
+        found: Counter[tuple[str, str]] = Counter()
+        try:
+            for arm in arms:
+                for stage, status, n in self.base.execute(TALLY, (arm, arm)):
+                    found[stage, status] += n
+        except sqlite3.Error as error:
+            raise Stale(str(error)) from error
+        return found
 
     def _found(self, kind: type[Record], wanted: Wanted) -> Iterator[tuple]:
         import sqlite3

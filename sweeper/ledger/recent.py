@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import TypeVar
 
 from sweeper.ledger.lines import FIELDS, Row, Wanted
@@ -17,21 +16,30 @@ class Recent:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self._rows: list[list[Row]] = []
         self._places: dict[tuple[str, str], list[int]] = defaultdict(list)
 
-    def add(self, record: Record, rows: Iterable[Row]) -> None:
+    def add(self, record: Record, rows: list[Row]) -> None:
         """Add one that speaks of what is in these rows."""
+        self._rows.append(rows)
         self.records.append(record)
         for place in {(field, text) for row in rows for field in FIELDS if (text := getattr(row, field))}:
             self._places[place].append(len(self.records) - 1)
 
     def find(self, kind: type[Kind], wanted: Wanted) -> list[Kind]:
         """Return the records of a kind that speak of anything wanted, in order."""
+        return [self.records[place] for place in self._found(kind, wanted)]
+
+    def rows(self, kind: type[Record], wanted: Wanted) -> list[Row]:
+        """Return what the same records speak of."""
+        return [row for place in self._found(kind, wanted) for row in self._rows[place]]
+
+    def _found(self, kind: type[Record], wanted: Wanted) -> list[int]:
         places = {
             place
             for field, values in wanted.items()
             for value in values
             for place in self._places.get((field, value), ())
         }
-        among = [self.records[place] for place in sorted(places)] if wanted else self.records
-        return [record for record in among if isinstance(record, kind)]
+        among = sorted(places) if wanted else range(len(self.records))
+        return [place for place in among if isinstance(self.records[place], kind)]

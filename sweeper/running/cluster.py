@@ -5,16 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
-# what is set in the environment already holds
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # Tune's actors would not take them
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one process less for each run
+from sweeper.running.address import address, environment
+
+os.environ.update(environment())
 
 import ray
 
@@ -23,15 +18,6 @@ from sweeper.models.errors import UserError
 from sweeper.models.memory import uncollected
 from sweeper.running import nodes, watch
 from sweeper.running.watch import listens
-
-
-def address() -> str | None:
-    """Return the address of the cluster to use: RAY_ADDRESS, or one that `ray start` began here and that listens."""
-    if os.environ.get("RAY_ADDRESS"):
-        return os.environ["RAY_ADDRESS"]
-    marker = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
-    text = marker.read_text().strip() if marker.exists() else ""
-    return text if listens(text) else None  # a cluster that was killed leaves its marker
 
 
 def start(plugins: Sequence[str] = ()) -> None:

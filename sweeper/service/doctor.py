@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 from sweeper import ROOT
 from sweeper.ledger.uris import open_storage
 from sweeper.models.errors import UserError, masked
+from sweeper.running.address import address
 
 Check = tuple[bool, str]
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -74,10 +75,7 @@ def _resources() -> Iterator[Check]:
         memory > 2,
         f"{os.cpu_count()} CPU cores, {memory:.0f} GiB of memory, GPUs: {', '.join(gpus) or 'none'}",
     )
-    from sweeper.running import cluster
-
-    address = cluster.address()
-    yield True, f"Ray cluster: {address or 'one is started on this machine when a study runs'}"
+    yield True, f"Ray cluster: {address() or 'one is started on this machine when a study runs'}"
 
 
 def _mlflow(uri: str | None) -> Check:

@@ -17,10 +17,7 @@ from sweeper import ROOT
 from tests.benchmarks.orchestration import study
 
 MOMENTS, DURING = (10, 100, 300), 10  # runs done, and for how many more it is looked
-TRIALS = (
-    b"ray::ResourceTrainable",
-    b"ray::ImplicitFunc",
-)  # what Ray calls a process that carries out a trial
+TRIALS = (b"ray::_Worker", b"ray::ResourceTrainable")  # what Ray calls a process that carries out a trial
 METHODS = ("joint", "lfm", "udml", "rw", "ogm", "cl_dmdf")
 STUDY = {
     "study": "memory",

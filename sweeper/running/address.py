@@ -1,0 +1,37 @@
+"""Which Ray cluster a study uses, and the environment in which Ray is imported. Imports no Ray."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from sweeper.running.watch import listens
+
+DEFAULTS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_prestart_worker_first_driver": "0",  # Tune's actors would not take them
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less for each run
+}
+
+
+def address() -> str | None:
+    """Return the address of the cluster to use: RAY_ADDRESS, or one that `ray start` began here and that listens."""
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"]
+    marker = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    text = marker.read_text().strip() if marker.exists() else ""
+    return text if listens(text) else None  # a cluster that was killed leaves its marker
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that Ray reads when it is imported; what is set already holds.
+
+    A Ray of one's own answers on all addresses of the machine, so it answers those alone who know its token.
+    """
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    own = token if address() is None and "RAY_AUTH_MODE" not in os.environ else {}
+    return {**DEFAULTS, **own, **os.environ}
