@@ -188,12 +188,12 @@ def page(address: str) -> bytes:
 
 
 def test_nothing_listens_beyond_the_cluster_without_the_token(cluster):
-    """MLflow and the dashboard are on loopback; Ray's own port asks for the token."""
-    listening = cluster.head.run("ss -Hltn").stdout
-    outside = {
-        line.split()[3].rsplit(":", 1)[1] for line in listening.splitlines() if "127.0.0.1" not in line
-    }
-    assert not outside & {"5000", "8265"}
+    """MLflow and the dashboard are on loopback; what else listens is ssh and Ray, which asks for the token."""
+    for host in (cluster.head, cluster.worker):
+        lines = host.run("ss -Hltnp").stdout.splitlines()
+        outside = [line for line in lines if not line.split()[3].startswith("127.0.0.1:")]
+        names = {re.search(r'users:\(\("([^"]+)"', line)[1] for line in outside}
+        assert {name for name in names if not name.startswith("ray::")} <= {"sshd", "gcs_server", "raylet"}
     told = cluster.head.run(
         ". ~/sweeper/cluster/environment.sh; unset RAY_AUTH_MODE; HOME=/nonexistent ray status", check=False
     )
