@@ -5,7 +5,9 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-IN_URI = re.compile(r"(?<=://)[^/\s'\"]+(?=@)")  # a password may hold an @ of its own
+IN_URI = re.compile(
+    r"(?<!sqlite)://[^\s'\"]+@"
+)  # a password may hold an @ or a / of its own; a path has none
 SECRET = "password|passwd|token|secret|credential|api_?key|access_?key"
 ASSIGNED = re.compile(rf"((?:{SECRET})\w*=)[^&\s'\"]+", re.IGNORECASE)
 IN_ENVIRONMENT = re.compile(SECRET, re.IGNORECASE)
@@ -46,7 +48,7 @@ def masked(text: str) -> str:
     They are user and password of a URI, what is assigned to a name such as password or token, and the values of
     environment variables of such names.
     """
-    text = ASSIGNED.sub(r"\1***", IN_URI.sub("***", text))
+    text = ASSIGNED.sub(r"\1***", IN_URI.sub("://***@", text))
     for name, value in os.environ.items():
         if IN_ENVIRONMENT.search(name) and len(value) >= SHORTEST:
             text = text.replace(value, "***")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweeper.ledger.bucket import Bucket, endpoint
 from sweeper.ledger.loan import Loan
@@ -53,13 +52,10 @@ class ObjectStorage(Storage):
         """Return the ledger as the bucket has it."""
         return SegmentedLedger(self.ledger, self.bucket, self.prefix, self.address(self.root))
 
-    def read(self, path: Path) -> Any:  # noqa: ANN401
-        """Return the JSON of an object, None if it is not there or none."""
+    def content(self, path: Path) -> bytes | None:
+        """Return what an object holds, None if it is not there."""
         found = self.bucket.get(self._key(path))
-        try:
-            return json.loads(found.content) if found else None
-        except ValueError:
-            return None
+        return found.content if found else None
 
     def write(self, path: Path, value: object) -> None:
         """Write JSON to an object."""
@@ -93,9 +89,9 @@ class ObjectStorage(Storage):
             self.bucket.upload(path, self._key(path))
 
     def _key(self, path: Path) -> str:
-        below = path.relative_to(self.root).as_posix()  # raises ValueError for what is not
-        if ".." in below.split("/"):
-            raise UserError(f"{below!r} leads out of storage {self.address(self.root)!r}")
+        if not path.is_relative_to(self.root) or ".." in path.parts:
+            raise UserError(f"{str(path)!r} leads out of storage {self.address(self.root)!r}")
+        below = path.relative_to(self.root).as_posix()
         return self.prefix.rstrip("/") if below == "." else f"{self.prefix}{below}"
 
 

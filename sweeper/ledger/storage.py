@@ -7,6 +7,7 @@ trainings/<hash>.pt     trained weights that runs share which differ only in wha
 studies/<name>/         study.yaml, tables and figures of one study
 mlflow.db, mlartifacts/ the embedded tracking store
 cache/                  features computed once from raw data
+processes.json          what a driver has started, while it is at work
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class Storage:
         return self.read(self.run(key) / "run.json")
 
     def curve(self, key: str) -> list[dict[str, float]]:
-        """Return what a run logged after every epoch."""
-        return self.read(self.run(key) / "curve.json") or []
+        """Return what a run logged after every epoch; raise ValueError if that is damaged."""
+        return json.loads(self.content(self.run(key) / "curve.json") or "[]")
 
     def address(self, path: Path) -> str:
         """Return what `path` is called on every machine."""
@@ -107,9 +108,17 @@ class Storage:
 
     def read(self, path: Path) -> Any:  # noqa: ANN401
         """Return the JSON of a file, None if it is not there or, after a crash of the machine, not whole."""
+        content = self.content(path)
         try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError):
+            return json.loads(content or "null")
+        except ValueError:
+            return None
+
+    def content(self, path: Path) -> bytes | None:
+        """Return what a file holds, None if it is not there."""
+        try:
+            return path.read_bytes()
+        except OSError:
             return None
 
     def write(self, path: Path, value: object) -> None:

@@ -89,7 +89,18 @@ def describe(study: Study, plans: Sequence[ArmPlan], unfit: Sequence[Unfit] = ()
             yield f"  and {rest} more from: {', '.join(_domain(*item) for item in p.arm.space.items())}"
     for arm in unfit:
         yield f"left out: {'/'.join(arm.axes.values())}: {arm.reason}"
+    yield _demand(study, plans)
     yield from _estimate(study, plans)
+
+
+def _demand(study: Study, plans: Sequence[ArmPlan]) -> str:
+    """Return what the study would ask of a cluster that can grow."""
+    search, need = study.search, study.resources
+    rule, seeds = RULES[search.racing], (len(search.seeds), len(study.final.seeds))
+    most = sum(min(rule.at_once(p.size, *seeds, search.ahead), p.planned) for p in plans)
+    each = f"{need.cpus:g} CPU" + (f" and {need.gpus:g} GPU" if need.gpus else "")
+    workers = f"{need.workers} workers with " if need.workers > 1 else ""
+    return f"at once: up to {most} runs, each of {workers}{each}"
 
 
 def progress(plans: Iterable[Announced], ledger: Ledger) -> Iterator[str]:

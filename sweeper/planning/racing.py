@@ -40,6 +40,20 @@ class Rule(ABC):
             total += alive * (after - before)
         return total + n_final
 
+    def at_once(self, configurations: int, n_seeds: int, n_final: int, ahead: int) -> int:
+        """Return how many runs of an arm can be under way at the same time, at most.
+
+        They are the first seeds of configurations proposed `ahead`, the further seeds of a rung, or the final seeds.
+        """
+        if configurations == 1:
+            return n_final
+        seeds = self.rungs(n_seeds)
+        alive, most = configurations, max(n_final, min(ahead, configurations) * seeds[0])
+        for before, after in itertools.pairwise(seeds):
+            alive = self.most_alive(alive)
+            most = max(most, alive * (after - before))
+        return most
+
 
 class NoRace(Rule):
     """Every configuration has all seeds."""

@@ -1,1 +1,7 @@
-"""Runs carried out on a Ray cluster."""
+"""Runs carried out on a Ray cluster. What Ray reads when it is imported is set here, before a module imports it."""
+
+import os
+
+from sweeper.running.address import environment
+
+os.environ.update(environment())

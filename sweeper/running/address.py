@@ -15,6 +15,12 @@ DEFAULTS = {
     "RAY_prestart_worker_first_driver": "0",  # Tune's actors would not take them
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less for each run
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else Ctrl-C ends like a finished study
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # how many runs are under way is decided here
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
 

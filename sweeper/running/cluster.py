@@ -7,16 +7,13 @@ import logging
 import os
 from collections.abc import Sequence
 
-from sweeper.running.address import address, environment
-
-os.environ.update(environment())
-
 import ray
 
 from sweeper import import_path
 from sweeper.models.errors import UserError
 from sweeper.models.memory import uncollected
 from sweeper.running import nodes, watch
+from sweeper.running.address import address
 from sweeper.running.watch import listens
 
 

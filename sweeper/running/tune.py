@@ -1,4 +1,7 @@
-"""One Ray Tune `Tuner` for a whole study: warm workers, one run a trial. The one user of ray.tune."""
+"""A Ray Tune `Tuner` for a study, one run a trial in warm workers; large studies take several, one after another.
+
+The one user of ray.tune.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,6 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
-
-# what is set in the environment already holds
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # else Ctrl-C ends like a finished study
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")  # how many runs are under way is decided here
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from ray import tune
 from ray.tune.execution import class_cache
@@ -40,12 +35,24 @@ class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
 )
 
 UNLIMITED = 10**9
+SHARD = 2000  # runs of one Tuner, which keeps 30 KB of each
+WAVES = 20  # but at least so many for each that is under way, since all wait for the last
 
 
 def carry_out(first: Run, work: Work) -> None:
     """Carry out `first` and what the work holds until it is finished or interrupted; raise what the driver met."""
+    dispatch = Dispatch(first, work, room.Room())
+    try:
+        while not dispatch.finished:
+            _shard(dispatch)
+    finally:
+        dispatch.end()
+
+
+def _shard(dispatch: Dispatch) -> None:
+    """Carry out as many runs as one Tuner may; raise what the driver met."""
     folder = tempfile.mkdtemp(prefix="sweeper-tune-")
-    searcher = _Search(Dispatch(first, work, room.Room()))
+    searcher = _Search(dispatch)
     tuner = tune.Tuner(
         tune.with_resources(_Worker, _reserved),
         tune_config=tune.TuneConfig(
@@ -69,7 +76,6 @@ def carry_out(first: Run, work: Work) -> None:
             tuner.fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        searcher.dispatch.end()
     if searcher.error:
         raise searcher.error
 
@@ -118,16 +124,19 @@ class _Search(Searcher):
         self.dispatch = dispatch
         self.reasons: dict[str, str] = {}
         self.error: Exception | None = None
+        self.handed = 0
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the next run's order, None to be asked again, FINISHED when the study is over."""
-        if self.error or self.dispatch.finished:
+        """Return the next run's order, None to be asked again, FINISHED when the study or this share of it is over."""
+        full = self.handed >= max(SHARD, WAVES * len(self.dispatch.running))
+        if self.error or full or self.dispatch.finished:
             return Searcher.FINISHED
         try:
             order = self.dispatch.next(trial_id)
         except Exception as error:  # Tune would log and go on; the driver must end with it
             self.error = error
             return Searcher.FINISHED
+        self.handed += order is not None
         return Searcher.FINISHED if order is None and self.dispatch.finished else order
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

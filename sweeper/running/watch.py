@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,9 @@ LOOK_SECONDS, FIRST_SECONDS = 1.0, 0.2  # more often while Ray starts: what dies
 STARTING_SECONDS = 20.0
 DEAF_SECONDS = 10.0  # a head that is busy may not answer for a while
 CORE = ("gcs_server", "raylet")
-OWNER = "SWEEPER_OWNER"  # in the environment of all that a driver starts: its process and its storage
+NOTES = "processes.json"  # while a driver is at work
 _watching = threading.Event()
+_notes: Path | None = None
 
 
 def begin(address: str | None) -> None:
@@ -30,13 +33,18 @@ def begin(address: str | None) -> None:
 def end() -> None:
     """Watch no longer; Ray is about to be left."""
     _watching.clear()
+    if _notes is not None:
+        _notes.unlink(missing_ok=True)
 
 
 def _watch(lost: Callable[[], str]) -> None:
     began = time.monotonic()
     while _watching.is_set():
         time.sleep(FIRST_SECONDS if time.monotonic() - began < STARTING_SECONDS else LOOK_SECONDS)
-        if _watching.is_set() and (what := lost()):
+        if not _watching.is_set():
+            return
+        _note()
+        if what := lost():
             print(
                 f"sweeper: {what}; what is done is kept, and the same command goes on from here",
                 file=sys.stderr,
@@ -83,33 +91,41 @@ def listens(address: str) -> bool:
         return False
 
 
-def own(storage: Path) -> None:
-    """Mark all that this process starts as this storage's, and end what a driver of it that died has left here."""
-    mine = f"{OWNER}={os.getpid()}:{storage}"
-    os.environ[OWNER] = mine.partition("=")[2]
+def own(folder: Path) -> None:
+    """Note from now on in a storage's folder what this process starts, and end what a driver that died left of it.
+
+    Names and environments would not tell: Ray writes over both.
+    """
+    global _notes
+    _notes = folder / NOTES
     alive = processes()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            marks = [
-                e.decode()
-                for e in (folder / "environ").read_bytes().split(b"\0")
-                if e.startswith(OWNER.encode())
-            ]
-        except OSError:  # it ended, or is another user's
-            continue
-        for mark in marks:
-            driver, _, where = mark.partition("=")[2].partition(":")
-            if mark != mine and where == str(storage) and int(driver) not in alive:
-                _kill(int(folder.name))
+    try:
+        host, noted = json.loads(_notes.read_text())
+        here = host == os.uname().nodename
+        left = [pid for pid, started in noted if here and pid in alive and alive[pid].started == started]
+    except (OSError, ValueError, TypeError):  # there are none, or they are none
+        return
+    for pid in left:
+        _kill(pid)
+
+
+def _note() -> None:
+    """Note the processes that this one has started, directly or not."""
+    alive = processes()
+    noted = [(pid, alive[pid].started) for pid in descendants(os.getpid(), alive)]
+    if _notes is not None:
+        with suppress(OSError):  # of a full disk, which others tell of
+            _notes.write_text(json.dumps([os.uname().nodename, noted]))
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process that lives: its number, its parent's, and its name."""
+    """A process that lives: its number, its parent's, its name, and when it began, in ticks."""
 
     pid: int
     parent: int
     name: str
+    started: int
 
 
 def processes() -> dict[int, Process]:
@@ -121,9 +137,9 @@ def processes() -> dict[int, Process]:
         except OSError:  # it ended
             continue
         pid, name = text.rpartition(")")[0].split(" (", 1)
-        state, parent = text.rpartition(")")[2].split()[:2]
-        if state != "Z":
-            found[int(pid)] = Process(int(pid), int(parent), name)
+        rest = text.rpartition(")")[2].split()
+        if rest[0] != "Z":
+            found[int(pid)] = Process(int(pid), int(rest[1]), name, int(rest[19]))
     return found
 
 

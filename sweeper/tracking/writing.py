@@ -192,8 +192,9 @@ class Mirror:
 
     def _write(self, record: RunRecord, tags: Values) -> Shown:
         """Write a run, its results, curves and files; it counts as running until all is there."""
+        curve = self.storage.curve(record.key)
         child = self._create(record.started, tags)
-        self._log(child, record.parameters, view.points_of(record, self.storage.curve(record.key)))
+        self._log(child, record.parameters, view.points_of(record, curve))
         with self.storage.lend(self.storage.run(record.key)) as folder:
             for path in sorted(path for name in ARTIFACTS for path in folder.glob(name)):
                 self.client.log_artifact(child.id, str(path))

@@ -16,7 +16,7 @@ def overhead(count: int) -> float:
     with nodes(count, SLOTS // count) as cluster:
         os.environ["RAY_ADDRESS"] = cluster.address
         try:
-            runs, _ = carry_out(study("nodes", 0.5, 40))
+            runs, _ = carry_out(study("nodes", 0.5, 20))
         finally:
             del os.environ["RAY_ADDRESS"]
     span = max(r["started"] + r["seconds"] for r in runs) - min(r["started"] for r in runs)

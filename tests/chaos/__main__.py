@@ -23,6 +23,8 @@ def main(rounds: int, seed: int) -> int:
                 f" {'same tables' if one.same else 'OTHER TABLES'}",
                 flush=True,
             )
+            if not one.passed:
+                print(f"    said: {one.said}", flush=True)
     print(
         f"{rounds} faults: {sum(one.lost for one in found)} runs lost, {sum(one.twice for one in found)} done twice,"
         f" {sum(one.repeated for one in found)} begun again;"

@@ -42,7 +42,7 @@ STUDY = {
     "methods": ["noted"],
     "plugins": ["noted"],
     "fusion": ["concat", "sum", "mean"],
-    "search": {"configurations": 6, "seeds": [0, 1, 2], "ahead": 2},
+    "search": {"configurations": 10, "seeds": [0, 1, 2], "ahead": 2},
     "final": {"seeds": [100, 101, 102]},
     "train": {"epochs": 4},
     "resources": {"cpus": (os.cpu_count() or 1) / 2},  # two runs at once, wherever this is
@@ -78,6 +78,7 @@ class Outcome:
     repeated: int
     same: bool
     seconds: float
+    said: str
 
     @property
     def passed(self) -> bool:
@@ -330,6 +331,7 @@ def disturbed(root: Path, fault: str, seed: int, expected: Found, *, forgetful: 
             repeated=begun - len(expected.runs),
             same=same and now.runs == expected.runs,
             seconds=now.seconds - expected.seconds,
+            said=" | ".join(err.strip().splitlines()[-1] for err in chaos.output if err.strip()),
         )
     finally:
         chaos.leave()

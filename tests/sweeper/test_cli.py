@@ -83,6 +83,7 @@ def test_a_plan_lists_arms_configurations_runs_and_writes_nothing(said, study_fi
     assert "train.batch_size 32|64|128" in lines[3]
     assert lines[4] == "ogm: 3 configurations, up to 7 runs, 0 done"
     assert "ge False" in lines[5]
+    assert lines[-2].startswith("at once: up to ")
     assert lines[-1] == "time and disk: unknown until a first run is recorded"
     assert not (tmp_path / "store").exists()
 
@@ -104,6 +105,7 @@ def test_a_plan_takes_overrides_and_names_of_shipped_studies(said, study_file):
     code, out, _ = said("plan", study_file(), "--set", "search.configurations=5", "--set", "final.seeds=[7]")
     assert code == 0
     assert "joint: 5 configurations, up to 9 runs" in out
+    assert "at once: up to " in out
     code, out, _ = said("plan", "quickstart")
     assert code == 0
     assert out.startswith("study quickstart: ")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -182,6 +183,7 @@ class Drivers:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.started: list[subprocess.Popen[str]] = []
         (root / "slow.py").write_text(SLOW)
         changes = {"methods": ["joint", "slow"], "plugins": ["slow"], "train": {"epochs": 4}}
         (root / "slow.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
@@ -193,7 +195,7 @@ class Drivers:
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.root)]),
             "SWEEPER_SCRATCH": str(self.root / machine),
         }
-        return subprocess.Popen(
+        driver = subprocess.Popen(
             [sys.executable, "-m", "sweeper.cli", "run", "slow.yaml", "--storage", str(storage), *given],
             cwd=self.root,
             env=environment,
@@ -201,6 +203,8 @@ class Drivers:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(driver)
+        return driver
 
     def run(self, storage: object, machine: str, *changes: str) -> list[str]:
         driver = self.start(storage, machine, *changes)
@@ -210,8 +214,12 @@ class Drivers:
 
 
 @pytest.fixture
-def drivers(tmp_path, objects) -> Drivers:
-    return Drivers(tmp_path)
+def drivers(tmp_path, objects) -> Iterator[Drivers]:
+    made = Drivers(tmp_path)
+    yield made
+    for driver in made.started:
+        driver.kill()
+        driver.communicate()
 
 
 @pytest.mark.slow

@@ -125,16 +125,26 @@ class Place:
         out, err = driver.communicate(timeout=PATIENCE)
         return driver.returncode, out, err
 
+    def owns(self, pid: int) -> bool:
+        """Say whether a process was started from here."""
+        try:
+            return f"MARKS={self.marks}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+
     def processes(self) -> dict[int, str]:
         """Return {pid: command line} of what was started from here and lives, but for Ray's two agents."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                mine = f"MARKS={self.marks}".encode() in (folder / "environ").read_bytes().split(b"\0")
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
             except OSError:
                 continue
-            if mine and command and not re.search(r"DashboardAgent|RuntimeEnvAgent", command):
+            if (
+                command
+                and not re.search(r"DashboardAgent|RuntimeEnvAgent", command)
+                and self.owns(int(folder.name))
+            ):
                 found[int(folder.name)] = command
         return found
 

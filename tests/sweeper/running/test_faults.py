@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,3 +220,24 @@ def test_a_database_that_a_driver_died_over_is_made_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "connect", connect)
     assert writing.Mirror(uri, "faults", Storage(tmp_path)).experiment
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+SHARDED = """
+import sweeper.running.tune as tune
+from sweeper.cli import program
+
+tune.SHARD, tune.WAVES = 5, 1
+program()
+"""
+
+
+@pytest.mark.slow
+def test_a_study_on_several_tuners_is_the_same(place, undisturbed, tmp_path):
+    words = [sys.executable, "-c", SHARDED, "run", str(place.study()), "--storage", str(tmp_path / "store")]
+    told = subprocess.run(
+        words, cwd=place.root, env=place.environment, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert_quiet(told.stderr)
+    assert table(tmp_path / "store") == table(undisturbed)
+    assert keys(tmp_path / "store") == keys(undisturbed)

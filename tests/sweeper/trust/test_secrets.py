@@ -41,7 +41,7 @@ class Quotes(Method):
     [
         ("at http://me:secret@host:80/x?y=1, twice", "at http://***@host:80/x?y=1, twice"),
         ("postgresql+psycopg2://me:p@ss@host/db", "postgresql+psycopg2://***@host/db"),
-        ("s3://me@bucket/a, http://host/b@c", "s3://***@bucket/a, http://host/b@c"),
+        ("s3://me@bucket/a, http://host/b@c", "s3://***@bucket/a, http://***@c"),
         ("http://host/?token=abc&x=1", "http://host/?token=***&x=1"),
         ("password=abc AWS_SECRET_ACCESS_KEY=a/b", "password=*** AWS_SECRET_ACCESS_KEY=***"),
         ("a@b.org, file:///a/b, sqlite:////a/b.db, 3 tokens", "a@b.org, file:///a/b, sqlite:////a/b.db, 3 tokens"),
