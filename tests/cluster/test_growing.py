@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -167,6 +168,6 @@ def test_nodes_that_have_another_version_are_refused(cluster):
         STUDY, [sys.executable, "-c", f"{pretended}from sweeper.cli import program; program()", "run"]
     )
     assert done.returncode == 2, done.stderr
-    assert "sweeper: node 127.0.0.1 has sweeper 0.1.0 (" in done.stderr
+    assert re.match(r"sweeper: node [\d.]+ has sweeper 0\.1\.0 \(", done.stderr)
     assert "this one has sweeper 0.0.9 (beef); install the same on every node" in done.stderr
     assert not (cluster.folder / "store" / "ledger.jsonl").exists()
