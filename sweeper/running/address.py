@@ -12,6 +12,7 @@ from sweeper.running.watch import listens
 DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_raylet_start_wait_time_s": "15",  # it waits with the interpreter's lock, so nothing here could end it
     "RAY_prestart_worker_first_driver": "0",  # Tune's actors would not take them
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less for each run
@@ -36,8 +37,12 @@ def address() -> str | None:
 def environment() -> dict[str, str]:
     """Return the variables that Ray reads when it is imported; what is set already holds.
 
-    A Ray of one's own answers on all addresses of the machine, so it answers those alone who know its token.
+    A Ray of one's own listens on loopback, where Ray looks for no other machine, and answers those alone who know its
+    token.
     """
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    own = token if address() is None and "RAY_AUTH_MODE" not in os.environ else {}
+    own = {}
+    if address() is None:
+        own["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        if "RAY_AUTH_MODE" not in os.environ:
+            own |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     return {**DEFAULTS, **own, **os.environ}

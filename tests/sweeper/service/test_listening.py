@@ -58,9 +58,6 @@ def listening(pid: int) -> set[tuple[IPv4Address | IPv6Address, int]]:
     return found
 
 
-@pytest.mark.xfail(
-    reason="needs RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 where a local Ray is started", strict=True
-)
 def test_a_local_study_listens_on_loopback_alone(study_file, tmp_path):
     command = [sys.executable, "-m", "sweeper.cli", "run", study_file(), "--storage", tmp_path / "store"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
