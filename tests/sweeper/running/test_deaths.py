@@ -85,8 +85,10 @@ def test_ray_killed_as_the_study_starts_or_later(place, victim, early):
         wait(lambda: len(records(storage)) >= 2, "the first runs")
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
-    _, err = driver.communicate(timeout=60)
-    assert time.monotonic() - began < 20
+    _, err = driver.communicate(timeout=90)
+    assert time.monotonic() - began < (
+        60 if early else 20
+    )  # Ray waits for its own start with the interpreter's lock
     assert driver.returncode == 1
     last = err.splitlines()[-1]
     assert (
