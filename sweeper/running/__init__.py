@@ -2,6 +2,6 @@
 
 import os
 
-from sweeper.running.address import environment
+from sweeper.running.address import DEFAULTS
 
-os.environ.update(environment())
+os.environ.update({**DEFAULTS, **os.environ})

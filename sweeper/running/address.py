@@ -1,4 +1,4 @@
-"""Which Ray cluster a study uses, and the environment in which Ray is imported. Imports no Ray."""
+"""Which Ray cluster a study uses, and the variables that Ray reads when it is imported. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -34,15 +34,12 @@ def address() -> str | None:
     return text if listens(text) else None  # a cluster that was killed leaves its marker
 
 
-def environment() -> dict[str, str]:
-    """Return the variables that Ray reads when it is imported; what is set already holds.
+def closed() -> dict[str, str]:
+    """Return the variables that close a Ray of one's own to others; to be set before Ray is imported.
 
-    A Ray of one's own listens on loopback, where Ray looks for no other machine, and answers those alone who know its
-    token.
+    It listens on loopback, where Ray looks for no other machine, and answers those alone who know its token.
     """
-    own = {}
-    if address() is None:
-        own["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        if "RAY_AUTH_MODE" not in os.environ:
-            own |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    return {**DEFAULTS, **own, **os.environ}
+    if address() is not None or "RAY_AUTH_MODE" in os.environ:
+        return {}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **token}

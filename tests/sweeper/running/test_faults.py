@@ -223,6 +223,10 @@ def test_a_database_that_a_driver_died_over_is_made_anew(tmp_path, monkeypatch):
 
 
 SHARDED = """
+import os
+from sweeper.running.address import closed
+
+os.environ.update(closed())
 import sweeper.running.tune as tune
 from sweeper.cli import program
 

@@ -12,6 +12,9 @@ from sweeper import ROOT
 
 ASKS = """
 import os, subprocess, sys
+from sweeper.running.address import closed
+
+os.environ.update(closed())
 from sweeper.running import cluster
 import ray
 
