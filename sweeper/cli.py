@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def program(arguments: Sequence[str] | None = None) -> NoReturn:
     """Carry out one command and end the process with its exit code.
 
-    A Ray that it starts is closed to others. It ends without taking torch, Ray and MLflow apart object by object, which would take as long as importing them.
+    A Ray that it starts is closed to others. It ends without taking torch, Ray and MLflow apart object by object, which
+    would take as long as importing them.
     """
     from sweeper.running.address import closed
 
