@@ -8,9 +8,10 @@ import os
 from collections.abc import Sequence
 
 import ray
+from ray.exceptions import RayError
 
 from sweeper import import_path
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 from sweeper.models.memory import uncollected
 from sweeper.running import nodes, watch
 from sweeper.running.address import address
@@ -29,7 +30,12 @@ def start(plugins: Sequence[str] = ()) -> None:
     if found is None:
         os.environ["PYTHONPATH"] = import_path()
         watch.begin(None)
-        ray.init(address="local", include_dashboard=False, **quiet)
+        try:
+            ray.init(address="local", include_dashboard=False, **quiet)
+        except (RuntimeError, OSError, RayError) as error:
+            raise UserError(
+                f"Ray did not start ({one_line(error)[:200]}); the same command tries again"
+            ) from error
     elif ":" in found and "//" not in found and not listens(found):  # Ray would try for minutes
         raise UserError(
             f"no Ray cluster answers at {found}; start it, or unset RAY_ADDRESS to use this machine alone"

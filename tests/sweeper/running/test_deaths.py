@@ -89,12 +89,13 @@ def test_ray_killed_as_the_study_starts_or_later(place, victim, early):
     assert time.monotonic() - began < (
         60 if early else 20
     )  # Ray waits for its own start with the interpreter's lock
-    assert driver.returncode == 1
-    last = err.splitlines()[-1]
-    assert (
-        last
-        == f"sweeper: Ray's process {victim!r} died; what is done is kept, and the same command goes on from here"
-    )
+    last, died = err.splitlines()[-1], f"sweeper: Ray's process {victim!r} died; what is done is kept"
+    if early:  # it may die before or after Ray's own start has seen it
+        assert driver.returncode in (1, 2)
+        assert last.startswith((died, "sweeper: Ray did not start ("))
+    else:
+        assert driver.returncode == 1
+        assert last == f"{died}, and the same command goes on from here"
     wait(lambda: not place.processes(), "the end of all processes", 20)
     if not early:
         done = keys(storage)
