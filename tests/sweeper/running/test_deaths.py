@@ -189,18 +189,3 @@ def test_a_disk_that_is_full(place):
         assert all(json.loads(line) for line in lines)
     finally:
         subprocess.run(["umount", storage], check=True)
-
-
-def test_runs_on_several_workers_that_end_early_leave_nothing_behind(place):
-    search = {"configurations": 4, "seeds": [0], "early_stopping": "median", "ahead": 1}
-    cpus = (os.cpu_count() or 1) / 4  # two runs of two workers at once
-    changes = {"methods": ["joint"], "plugins": [], "search": search, "train": {"epochs": 8}}
-    study = place.study(**changes, final={"seeds": [100, 101]}, resources={"workers": 2, "cpus": cpus})
-    storage = place.root / "store"
-    code, _, err = place.run(storage, study)
-    assert code == 0, err
-    found = [record["status"] for record in records(storage)]
-    assert len(found) == 6
-    assert "pruned" in found
-    assert not [path for path in storage.glob("runs/*/*") if path.name in ("train", "placement_group")]
-    wait(lambda: not place.processes(), "the end of all processes", 20)
