@@ -1,5 +1,6 @@
 """The bridge to models/: all that the service uses of it. torch is imported when a run is carried out."""
 
+from sweeper.models.atomic import written
 from sweeper.models.data import fingerprint, inputs, load_dataset
 from sweeper.models.data import task as task_of
 from sweeper.models.data.hashes import fingerprint_files
@@ -44,4 +45,5 @@ __all__ = [
     "task_of",
     "uncovered",
     "write_json",
+    "written",
 ]

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sweeper.models.atomic import written
+
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` to `path` through a temporary file and a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)  # a link that lies there is not followed
-    try:
-        torch.save(state, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write `state` to `path`, whole or not at all."""
+    with written(path) as new:
+        torch.save(state, new)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:

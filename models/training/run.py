@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.models import memory
+from sweeper.models.atomic import written
 from sweeper.models.data.cache import Datasets
 from sweeper.models.errors import Diverged, Left, UserError, masked, one_line
 
@@ -140,15 +141,9 @@ def uncovered(result: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON through a temporary file and a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)  # a link that lies there is not followed
-    try:
-        temporary.write_text(json.dumps(value, default=str))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write JSON to a file, whole or not at all."""
+    with written(path) as new:
+        new.write_text(json.dumps(value, default=str))
 
 
 def options_of(named: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Endpoint and credentials are those of the usual environment: AWS_ENDPOINT_URL, A
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -115,7 +114,7 @@ class Bucket:
         try:
             yield
         except (Boto3Error, BotoCoreError, ClientError) as error:
-            said = re.sub(r"//[^/@]*@", "//***@", " ".join(str(error).split()))[:300]
+            said = one_line(error)[:300]
             raise UserError(
                 f"bucket {self.name!r} cannot be used ({type(error).__name__}: {said}); it must be there, and"
                 " AWS_ENDPOINT_URL and the credentials of the environment those of its store"

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -22,6 +22,7 @@ from sweeper.ledger.records import Record, RunRecord
 from sweeper.models.errors import UserError
 
 Kind = TypeVar("Kind", bound=Record)
+Answer = TypeVar("Answer")
 
 
 class Told(Protocol):
@@ -87,26 +88,24 @@ class Ledger:
 
         What they can be looked up by are the fields of a `Row`.
         """
-        try:
-            index, recent = self._known
+
+        def found(index: Index | None, recent: Recent) -> list[Kind]:
             return [*(index.find(kind, wanted) if index else ()), *recent.find(kind, wanted)]
-        except Stale:
-            self._do_without_index()
-            return self.of(kind, **wanted)
+
+        return self._asked(found)
 
     def rows(self, kind: type[Record], **wanted: Collection[str]) -> list[Row]:
         """Return what the same records speak of, without reading them."""
-        try:
-            index, recent = self._known
+
+        def found(index: Index | None, recent: Recent) -> list[Row]:
             return [*(index.rows(kind, wanted) if index else ()), *recent.rows(kind, wanted)]
-        except Stale:
-            self._do_without_index()
-            return self.rows(kind, **wanted)
+
+        return self._asked(found)
 
     def tally(self, arms: Collection[str]) -> Counter[tuple[str, str]]:
         """Return how many runs of the arms there are by (stage, status)."""
-        try:
-            index, recent = self._known
+
+        def counted(index: Index | None, recent: Recent) -> Counter[tuple[str, str]]:
             new = recent.rows(RunRecord, {})
             if index is None:
                 return _outcomes(new, arms)
@@ -115,9 +114,8 @@ class Ledger:
             found.subtract(_outcomes(old, arms))
             found.update(_outcomes([*old, *new], arms))
             return +found
-        except Stale:
-            self._do_without_index()
-            return self.tally(arms)
+
+        return self._asked(counted)
 
     def warn(self) -> None:
         """Say on stderr which lines cannot be read."""
@@ -181,6 +179,14 @@ class Ledger:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
+
+    def _asked(self, ask: Callable[[Index | None, Recent], Answer]) -> Answer:
+        """Return what is asked of the index and what it lacks; where that is not of this file, of all lines."""
+        try:
+            return ask(*self._known)
+        except Stale:
+            self._do_without_index()
+            return ask(*self._known)
 
     def _do_without_index(self) -> None:
         """Read every line, as the index is of another file or none; the next opening writes another."""

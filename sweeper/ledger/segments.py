@@ -8,13 +8,13 @@ one gone that it has listed lists again.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from sweeper import bridge
 from sweeper.ledger.bucket import Bucket, Conflict, Entry
 from sweeper.ledger.lease import Lost
 from sweeper.models.errors import UserError
@@ -138,7 +138,5 @@ def _bytes(segments: list[Segment]) -> int:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with bridge.written(path) as new:
+        new.write_bytes(content)

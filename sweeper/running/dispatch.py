@@ -138,7 +138,8 @@ class Dispatch:
 
     def end(self) -> None:
         """Ask for nothing more."""
-        self.room.ask([])
+        if self.room.grows:
+            self.room.ask([])
 
     def _fill(self) -> None:
         """Have a run waiting; where the cluster can grow, as many as it can grow to."""
@@ -150,7 +151,8 @@ class Dispatch:
             if run is None:
                 break
             self.waiting.append(run)
-        self.room.ask([s.need for s in self.running.values()] + [self._need(run) for run in self.waiting])
+        if self.room.grows:
+            self.room.ask([s.need for s in self.running.values()] + [self._need(run) for run in self.waiting])
 
     def _need(self, run: Run) -> Resources:
         need = self.work.need(run)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import bridge
+from sweeper.ledger.provenance import package
 from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import locate
 from sweeper.study.runs import Run
@@ -32,6 +33,7 @@ def as_order(
         "limits": run.limits,
         "plugins": list(study.plugins),
         "checkpoints": study.checkpoints,
+        "package": package(),
         **need.model_dump(),
     }
 

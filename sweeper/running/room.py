@@ -93,14 +93,19 @@ class Room:
             self._look()
         return sum(map(self._part, running)) + self._part(need) <= 1 + 1e-9
 
+    @property
+    def grows(self) -> bool:
+        """Whether there is an autoscaler that may add nodes."""
+        return bool(self.possible)
+
     def beyond(self, need: Resources) -> int:
         """Return how many runs would fit if the autoscaler had added all it may."""
         return fits(need, self.possible)
 
     def ask(self, needs: Sequence[Resources]) -> None:
-        """Ask the autoscaler, where there is one, for what these runs need in all."""
+        """Ask the autoscaler for what these runs need in all."""
         wanted = [bundle(need) for need in needs for _ in range(need.workers)]
-        if self.possible and wanted != self.asked:
+        if wanted != self.asked:
             request_resources(bundles=wanted)
             self.asked = wanted
 

@@ -82,11 +82,9 @@ def _shard(dispatch: Dispatch) -> None:
 
 def _reserved(order: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """Return what a run's trial reserves."""
-    if (
-        order["workers"] > 1
-    ):  # Ray Train reserves what they use; the trial only waits, but must reserve something
-        return tune.PlacementGroupFactory([{"memory": 1}])
-    return tune.PlacementGroupFactory([room.bundle(Resources(cpus=order["cpus"], gpus=order["gpus"]))])
+    own = room.bundle(Resources(cpus=order["cpus"], gpus=order["gpus"]))
+    # on several workers Ray Train reserves what they use; the trial itself only waits, but must reserve something
+    return tune.PlacementGroupFactory([{"memory": 1} if order["workers"] > 1 else own])
 
 
 class _Worker(tune.Trainable):

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
-from sweeper.ledger.provenance import package, provenance
+from sweeper.ledger.provenance import provenance
 from sweeper.ledger.records import Announced, ArmPlan, Proposed, Record, RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.planning.planner import Planner
@@ -45,7 +45,6 @@ class Session:
     ) -> None:
         self.study, self.workspace, self.ledger, self.origin = study, workspace, ledger, provenance()
         self.interrupted = self.all_under_way = False
-        self.package = package()
         self.gpu_memory: dict[tuple[str, int], tuple[float, float]] = {}
         self.folder = workspace.storage.study(study.study)
         self.unwritten: list[Record] | None = [announcement(study, arms, unfit, self.origin["git"])]
@@ -91,7 +90,6 @@ class Session:
         """Return a run's order, kept in its folder as run.json."""
         storage = self.workspace.storage
         made = as_order(self.study, run, storage, self.workspace.data_root, need)
-        made["package"] = self.package
         storage.write(storage.run(run.key) / "run.json", made)
         return made
 

@@ -14,12 +14,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeper.running import watch
-from tests.sweeper.running.place import Place, records, wait
+from tests.sweeper.running.place import Place, wait
 
 NOTED = '''
 import os, time
@@ -161,6 +162,15 @@ class Chaos(Place):
         if os.path.ismount(self.storage):
             subprocess.run(["umount", self.storage], check=True)
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def records(storage: Path) -> list[dict[str, Any]]:
+    """Return the ledger's records of runs; a line that was torn, or is being written, is none."""
+    path, found = storage / "ledger.jsonl", []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [record for record in found if record["kind"] == "run"]
 
 
 def _rows(text: str) -> list[str]:

@@ -48,6 +48,10 @@ class Room:
     def __init__(self, slots: int = 1, beyond: int = 0) -> None:
         self.slots, self.most, self.asked = slots, beyond, []
 
+    @property
+    def grows(self) -> bool:
+        return self.most > 0
+
     def has(self, need: Resources, running: list) -> bool:
         return len(running) < self.slots
 
@@ -79,6 +83,7 @@ def test_no_more_are_handed_out_than_fit(begin):
     assert keys(dispatch, "34") == ["c", None]
     assert dispatch.finished
     assert work.settled == [("a", {"status": "done"})]
+    assert dispatch.room.asked == []  # of a cluster that does not grow
 
 
 def test_a_cluster_that_grows_is_asked_for_all_that_could_run_on_it(begin):
