@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import tempfile
 from pathlib import Path
-
-from sweeper.running.watch import listens
 
 DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -32,6 +31,16 @@ def address() -> str | None:
     marker = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
     text = marker.read_text().strip() if marker.exists() else ""
     return text if listens(text) else None  # a cluster that was killed leaves its marker
+
+
+def listens(address: str) -> bool:
+    """Say whether something takes connections at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=3):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def closed() -> dict[str, str]:

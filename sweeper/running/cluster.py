@@ -14,8 +14,7 @@ from sweeper import import_path
 from sweeper.models.errors import UserError, one_line
 from sweeper.models.memory import uncollected
 from sweeper.running import nodes, watch
-from sweeper.running.address import address
-from sweeper.running.watch import listens
+from sweeper.running.address import address, listens
 
 
 def start(plugins: Sequence[str] = ()) -> None:

@@ -154,9 +154,9 @@ def make_ready(
         if not workers:
             return checks.result()
         tools = beside.submit(import_module, "sweeper.running.tune")
-        from sweeper.running import cluster, room, watch
+        from sweeper.running import cluster, processes, room
 
-        watch.own(workspace.storage.root)
+        processes.own(workspace.storage.root)
         try:
             cluster.start(study.plugins)
             room.check(study.resources)

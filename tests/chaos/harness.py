@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.running import watch
+from sweeper.running.address import listens
+from sweeper.running.processes import processes
 from tests.sweeper.running.place import Place, wait
 
 NOTED = '''
@@ -151,7 +152,7 @@ class Chaos(Place):
 
     def pick(self, pattern: str, chance: random.Random) -> int | None:
         """Return one of the processes started here whose name is like the pattern."""
-        alive = watch.processes()
+        alive = processes()
         mine = sorted(pid for pid in self.processes() if pid in alive and re.match(pattern, alive[pid].name))
         return chance.choice(mine) if mine else None
 
@@ -283,7 +284,7 @@ def start_server(chaos: Chaos) -> None:
     words += ["--artifacts-destination", str(chaos.root / "artifacts")]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     chaos.server = subprocess.Popen(words, env=chaos.environment, start_new_session=True, **quiet)
-    wait(lambda: watch.listens(uri.partition("//")[2]), "MLflow's server", PATIENCE)
+    wait(lambda: listens(uri.partition("//")[2]), "MLflow's server", PATIENCE)
 
 
 def stop_server(chaos: Chaos) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.running import watch
+from sweeper.running.processes import processes
 from tests.sweeper.running.place import STOPPING, Place, keys, records, table, wait
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def one(place: Place, method: str, epochs: int, **changes: object) -> Path:
 
 def core(place: Place, name: str) -> int | None:
     """The number of the driver's process of Ray, if it is there."""
-    mine = {p.pid for p in watch.processes().values() if p.name == name}
+    mine = {p.pid for p in processes().values() if p.name == name}
     return next((pid for pid in place.processes() if pid in mine), None)
 
 
@@ -152,16 +152,16 @@ def test_what_a_killed_driver_left_is_ended_at_the_next_start(place):
     storage, study = place.root / "store", place.study()
     driver = place.start(storage, study)
     wait(lambda: len(records(storage)) >= 1, "the first run")
-    agents = {p.pid for p in watch.processes().values() if p.name.startswith("ray::RuntimeEnv")}
+    agents = {p.pid for p in processes().values() if p.name.startswith("ray::RuntimeEnv")}
     stopped = next(pid for pid in agents if place.owns(pid))
     os.kill(stopped, signal.SIGSTOP)
     driver.kill()
     driver.communicate()
     wait(lambda: not place.processes(), "the end of what ends by itself", 20)
-    assert stopped in watch.processes()
+    assert stopped in processes()
     code, _, err = place.run(storage, study)
     assert code == 0, err + str(records(storage))
-    assert stopped not in watch.processes()
+    assert stopped not in processes()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system needs root")
@@ -189,3 +189,18 @@ def test_a_disk_that_is_full(place):
         assert all(json.loads(line) for line in lines)
     finally:
         subprocess.run(["umount", storage], check=True)
+
+
+def test_runs_on_several_workers_that_end_early_leave_nothing_behind(place):
+    search = {"configurations": 4, "seeds": [0], "early_stopping": "median", "ahead": 1}
+    cpus = (os.cpu_count() or 1) / 4  # two runs of two workers at once
+    changes = {"methods": ["joint"], "plugins": [], "search": search, "train": {"epochs": 8}}
+    study = place.study(**changes, final={"seeds": [100, 101]}, resources={"workers": 2, "cpus": cpus})
+    storage = place.root / "store"
+    code, _, err = place.run(storage, study)
+    assert code == 0, err
+    found = [record["status"] for record in records(storage)]
+    assert len(found) == 6
+    assert "pruned" in found
+    assert not [path for path in storage.glob("runs/*/*") if path.name in ("train",)]
+    wait(lambda: not place.processes(), "the end of all processes", 20)

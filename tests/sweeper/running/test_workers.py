@@ -22,6 +22,7 @@ from sweeper.running.orders import execute_here
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, parse
 from sweeper.study.unfold import unfold
+from tests.sweeper.running.place import DIVERGING
 
 WITNESS = '''
 import os, signal
@@ -59,16 +60,6 @@ class Broken(Method):
         if parallel.rank() == 1:
             raise ValueError("rank 1 alone")
         return super().loss(output, batch, ctx)
-'''
-DIVERGING = '''
-from sweeper.models.method import Method
-
-
-class Diverging(Method):
-    """A loss that is never finite."""
-
-    def loss(self, output, batch, ctx):
-        return super().loss(output, batch, ctx) / 0
 '''
 FIXED = {"train.lr": 0.05, "train.weight_decay": 0.0, "train.batch_size": 32}
 STUDY = {

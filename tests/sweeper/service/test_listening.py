@@ -13,24 +13,10 @@ from pathlib import Path
 import pytest
 
 from sweeper import ROOT
+from sweeper.running.processes import descendants, processes
 
 pytestmark = pytest.mark.slow
 LISTEN = "0A"
-
-
-def descendants(pid: int) -> list[int]:
-    """A process and all below it."""
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            number, _, rest = path.read_text().partition(" ")
-        except OSError:  # it has ended
-            continue
-        children.setdefault(int(rest.rpartition(")")[2].split()[1]), []).append(int(number))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
 
 
 def sockets(pid: int) -> set[str]:
@@ -45,7 +31,7 @@ def sockets(pid: int) -> set[str]:
 
 def listening(pid: int) -> set[tuple[IPv4Address | IPv6Address, int]]:
     """The (address, port) on which a process and all below it listen."""
-    own = set().union(*map(sockets, descendants(pid)))
+    own = set().union(*map(sockets, [pid, *descendants(pid, processes())]))
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
