@@ -120,9 +120,9 @@ class Place:
         self.started.append(driver)
         return driver
 
-    def run(self, storage: Path, study: Path) -> tuple[int, str, str]:
+    def run(self, storage: Path, study: Path, patience: float = PATIENCE) -> tuple[int, str, str]:
         driver = self.start(storage, study)
-        out, err = driver.communicate(timeout=PATIENCE)
+        out, err = driver.communicate(timeout=patience)
         return driver.returncode, out, err
 
     def owns(self, pid: int) -> bool:

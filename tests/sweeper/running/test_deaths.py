@@ -192,15 +192,22 @@ def test_a_disk_that_is_full(place):
 
 
 def test_runs_on_several_workers_that_end_early_leave_nothing_behind(place):
-    search = {"configurations": 4, "seeds": [0], "early_stopping": "median", "ahead": 1}
-    cpus = (os.cpu_count() or 1) / 4  # two runs of two workers at once
-    changes = {"methods": ["joint"], "plugins": [], "search": search, "train": {"epochs": 8}}
-    study = place.study(**changes, final={"seeds": [100, 101]}, resources={"workers": 2, "cpus": cpus})
+    """Two at once; the last of the search learns nothing, and is stopped by what the first three reached."""
+    space = {**FIXED, "train.lr": {"choice": [0.2, 0.1, 0.05, 1e-9]}}
+    search = {"configurations": 5, "seeds": [0], "sampler": "grid", "early_stopping": "median", "ahead": 2}
+    study = place.study(
+        methods=[{"name": "joint", "space": space}],
+        plugins=[],
+        search=search,
+        final={"seeds": [100]},
+        train={"epochs": 8},
+        resources={"workers": 2, "cpus": (os.cpu_count() or 1) / 4},
+    )
     storage = place.root / "store"
-    code, _, err = place.run(storage, study)
+    code, _, err = place.run(storage, study, patience=480)
     assert code == 0, err
     found = [record["status"] for record in records(storage)]
     assert len(found) == 6
     assert "pruned" in found
-    assert not [path for path in storage.glob("runs/*/*") if path.name in ("train",)]
+    assert not list(storage.glob("runs/*/train"))
     wait(lambda: not place.processes(), "the end of all processes", 20)
