@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.running.processes import processes
+from sweeper.running.processes import descendants, processes
 from tests.sweeper.running.place import STOPPING, Place, keys, records, table, wait
 
 pytestmark = pytest.mark.slow
@@ -152,8 +152,9 @@ def test_what_a_killed_driver_left_is_ended_at_the_next_start(place):
     storage, study = place.root / "store", place.study()
     driver = place.start(storage, study)
     wait(lambda: len(records(storage)) >= 1, "the first run")
-    agents = {p.pid for p in processes().values() if p.name.startswith("ray::RuntimeEnv")}
-    stopped = next(pid for pid in agents if place.owns(pid))
+    alive = processes()
+    own = descendants(driver.pid, alive)
+    stopped = next(pid for pid in own if alive[pid].name.startswith("ray::RuntimeEnv"))
     os.kill(stopped, signal.SIGSTOP)
     driver.kill()
     driver.communicate()
