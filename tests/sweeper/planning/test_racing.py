@@ -58,6 +58,20 @@ def test_the_number_of_runs(rule, configurations, seeds, expected):
     assert RULES[rule].runs_planned(configurations, seeds, 5) == expected + 5
 
 
+@pytest.mark.parametrize(
+    ("rule", "configurations", "seeds", "final", "ahead", "expected"),
+    [
+        ("none", 6, 3, 2, 4, 12),  # four proposals of three seeds
+        ("none", 2, 3, 2, 4, 6),  # no more than there are
+        ("halving", 6, 4, 2, 2, 4),  # 2 proposals; then 3 earn one seed more, 2 of them two
+        ("halving", 6, 4, 5, 2, 5),  # the final seeds
+        ("halving", 1, 4, 3, 2, 3),  # nothing to search
+    ],
+)
+def test_how_many_runs_of_an_arm_can_be_under_way(rule, configurations, seeds, final, ahead, expected):
+    assert RULES[rule].at_once(configurations, seeds, final, ahead) == expected
+
+
 def test_halving_keeps_the_better_half_and_the_earlier_of_equals():
     scores = {0: {0: 0.5}, 1: {0: 0.9}, 2: {0: 0.5}, 3: {0: 0.1}, 4: {0: 0.5}}
     assert RULES["halving"].survivors(scores) == [0, 1, 2]
