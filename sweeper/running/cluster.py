@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 
 import ray
-from ray.exceptions import RayError
 
 from sweeper import import_path
 from sweeper.models.errors import UserError, one_line
@@ -31,7 +30,7 @@ def start(plugins: Sequence[str] = ()) -> None:
         watch.begin(None)
         try:
             ray.init(address="local", include_dashboard=False, **quiet)
-        except (RuntimeError, OSError, RayError) as error:
+        except Exception as error:  # Ray raises that class itself, among others
             raise UserError(
                 f"Ray did not start ({one_line(error)[:200]}); the same command tries again"
             ) from error

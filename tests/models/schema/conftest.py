@@ -1,7 +1,6 @@
 """Code that is written or changed for one test, and read anew as a new process would."""
 
 import shutil
-import sys
 import textwrap
 
 import pytest
@@ -36,7 +35,6 @@ def written(tmp_path, monkeypatch, anew):
     folder = tmp_path / "research"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
-    before = set(sys.modules)
 
     def write(modules):
         for name, text in modules.items():
@@ -49,11 +47,7 @@ def written(tmp_path, monkeypatch, anew):
             path.write_text(textwrap.dedent(text))
         anew()
 
-    yield write
-    own = {path.stem for path in folder.iterdir()}
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] in own:
-            del sys.modules[name]
+    return write
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def forget() -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: Callable[[], None]) -> Iterator[Path]:
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: Callable[[], None]) -> Path:
     """A package of the user's own, outside the project."""
     package = tmp_path / "my_package"
     package.mkdir()
@@ -45,9 +44,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: Callable[[],
     (package / "my_method.py").write_text(METHOD)
     monkeypatch.syspath_prepend(tmp_path)
     forget()
-    yield package / "my_method.py"
-    for name in [n for n in sys.modules if n.split(".")[0] == "my_package"]:
-        del sys.modules[name]
+    return package / "my_method.py"
 
 
 @pytest.fixture

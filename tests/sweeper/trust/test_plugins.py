@@ -29,8 +29,7 @@ def plugin(tmp_path, monkeypatch):
     """A module that could be imported, and that notes whether it was."""
     (tmp_path / "marks_method.py").write_text(MARKS)
     monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path / "imported"
-    sys.modules.pop("marks_method", None)
+    return tmp_path / "imported"
 
 
 @pytest.mark.parametrize(
