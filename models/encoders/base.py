@@ -26,17 +26,18 @@ class Encoder(nn.Module):
 
     `takes` names the kinds of input, `default_for` those for which it is chosen where a study names none. `reads`
     names the ways in which it can be read: pooled (B, dim), tokens (Tokens of width dim), maps (B, dim, h, w), and
-    stages: pooled, after maps were exchanged with the other encoders. `stages` {name: channels} are these maps.
+    stages: pooled, after maps were exchanged with the other encoders. `stages` {name: channels} are these maps; an
+    encoder without maps exchanges its features, as its only stage.
     """
 
     takes: tuple[str, ...] = ()
     default_for: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ("pooled",)
+    reads: tuple[str, ...] = ("pooled", "stages")
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
-        self.stages: Mapping[str, int] = {}
+        self.stages: Mapping[str, int] = {"features": dim}
 
     def forward(self, x: Tensor, mask: Tensor | None = None, read: str = "pooled") -> Tensor | Tokens:
         """Return the features of inputs (B, ...) whose steps are those of `mask` (B, T), None: all."""
@@ -58,7 +59,9 @@ class Encoder(nn.Module):
 
     def staged(self, x: Tensor, mask: Tensor | None = None) -> Staged:
         """Yield the map (B, C, ...) of each stage, take what comes back in its place, and return pooled features."""
-        raise self._unreadable("stages")
+        if "stages" not in self.reads:
+            raise self._unreadable("stages")
+        return (yield self.pooled(x, mask))
 
     def layers(self) -> list[nn.Module]:
         """Return what holds its parameters, from the input up, in the steps that layer-wise learning rates fall by."""

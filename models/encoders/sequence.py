@@ -24,7 +24,7 @@ class Sequence(Encoder):
 
     takes = ("sequence", "tokens")
     default_for = ("sequence", "tokens")
-    reads = ("pooled", "tokens")
+    reads = ("pooled", "tokens", "stages")
 
     def __init__(
         self,

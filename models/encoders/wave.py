@@ -27,7 +27,7 @@ class Wave(Encoder):
 
     takes = ("audio",)
     default_for = ("audio",)
-    reads = ("pooled", "tokens")
+    reads = ("pooled", "tokens", "stages")
 
     def __init__(self, spec: InputSpec, *, width: Count = 16, layers: Count = 4, dim: Count = DIM) -> None:
         super().__init__(dim)

@@ -16,7 +16,7 @@ class Fusion(nn.Module):
     `tasks` names the tasks whose logits it gives, `reads` how it reads encoders: pooled features {m: (B, D_m)},
     tokens {m: Tokens}, maps {m: (B, D_m, h_m, w_m)}, or stages: pooled, after `exchange`. A subclass that names them
     as keyword-only arguments is given `size`, the (H, W) of a target in segmentation, and `stages`, {m: {stage:
-    channels}}. All take any number of modalities; with one, all but Lstm are a linear head on it. The order of
+    channels}}. All take any number of modalities; with one, all but Lstm and Mmtm are a linear head on it. The order of
     modalities is the dataset's, kept in `dims`; it matters to Film, Gated and Lstm only.
     """
 

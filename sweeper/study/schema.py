@@ -63,12 +63,14 @@ Axes = Annotated[list[Annotated[str, BeforeValidator(_axis)]], Distinct]
 class MethodEntry(Strict):
     """A method in a study: values in `space` are fixed, mappings are domains; `label` names its row in tables.
 
-    `preset` names the settings of its search-space file that configuration 0 takes.
+    `preset` names the settings of its search-space file that configuration 0 takes, `fusion` what it fuses by in
+    place of the study's.
     """
 
     name: str
     label: str = ""
     preset: str = "published"
+    fusion: Several | None = None
     space: dict[str, Any] = {}
 
 

@@ -61,7 +61,7 @@ def unfold(
         _check_metrics(study, data, everywhere)
     arms: list[Arm] = []
     for data, (method, entry) in itertools.product(datasets, entries):
-        fuse = fusions if method.facts["fuses"] else [None]
+        fuse = _fusions(method, entry, fusions)
         for fusion, (more, suffix) in itertools.product(fuse, _each(method, data, entry)):
             axes = {
                 "dataset": _label("dataset", data.payload),
@@ -83,6 +83,15 @@ def unfold(
     return _fingerprinted(
         arms, data_root, cache
     )  # last, because reading the data may take long and fills the cache
+
+
+def _fusions(method: Entry, entry: MethodEntry, fusions: Sequence[Payload]) -> Sequence[Payload | None]:
+    """Return what an entry of the study fuses by: its own choice or the study's; nothing if its method does not."""
+    if method.facts["fuses"]:
+        return fusions if entry.fusion is None else [_checked("fusion", named) for named in entry.fusion]
+    if entry.fusion is not None:
+        raise UserError(f"method {method.name!r} uses no fusion; leave `fusion` out of its entry")
+    return [None]
 
 
 def _arm(

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.models.encoders.base import DIM, Projected
+from sweeper.models.encoders.base import DIM, ImageEncoder, Projected
 from sweeper.models.encoders.convnet import Convnet
 from sweeper.models.encoders.maps import Maps
-from sweeper.models.encoders.mlp import Mlp
 from sweeper.models.encoders.sequence import Sequence
 from sweeper.models.encoders.wave import Wave
 from sweeper.models.errors import UserError
@@ -508,11 +507,16 @@ def test_heads_that_do_not_divide_dim_are_refused():
     assert Sequence(STEPS, kind="gru", dim=6, heads=4).dim == 6
 
 
-def test_nothing_but_images_has_stages():
-    assert {type(make(n, s, o)) for n, s, o in CASES if not make(n, s, o).stages} == {
-        Mlp,
-        Sequence,
-        Maps,
-        Wave,
-    }
+@every_case
+def test_an_encoder_without_maps_exchanges_its_features_as_its_only_stage(name, spec, options):
+    encoder = make(name, spec, options).eval()
+    if isinstance(encoder, ImageEncoder | Maps):
+        return
+    assert encoder.stages == {"features": encoder.dim}
+    running = encoder.staged(sample(spec))
+    features = next(running)
+    torch.testing.assert_close(features, encoder(sample(spec)))
+    with pytest.raises(StopIteration) as end:
+        running.send(features + 1)
+    torch.testing.assert_close(end.value.value, features + 1)
     assert isinstance(make("convnet", IMAGE, {}), Convnet)

@@ -249,9 +249,13 @@ def test_a_fusion_that_names_stages_is_given_them(named):
         (
             {"m1": {"name": "mlp"}},
             "image",
-            "encoder 'mlp' of modality 'm1' can be read as pooled, but the fusion reads stages; .*: convnet, resnet18",
+            "fusion 'exchange' needs encoders of equally many stages; found: m0 3, m1 1",
         ),
-        ({}, "vector", "no encoder is the default where a fusion reads stages; name one that fits: none"),
+        (
+            {"m1": {"name": "maps"}},
+            "image",
+            "encoder 'maps' of modality 'm1' can be read as maps, but the fusion reads stages; .*: convnet, mlp, r",
+        ),
     ],
 )
 def test_encoders_that_cannot_exchange_are_refused(named, encoders, kind, sentence):

@@ -22,8 +22,10 @@ CASES = [
     ("gated", {}),
     ("lstm", {"sequence": "modalities"}),
     ("lstm", {"sequence": "concat", "layers": 1, "hidden": 5}),
+    ("mmtm", {}),
 ]
 READ_OUTS_ADD_UP = {"concat": sum, "sum": sum, "mean": lambda parts: sum(parts) / len(parts)}
+READ_OUTS_ADD_UP["mmtm"] = READ_OUTS_ADD_UP["mean"]
 READ_OUT_ZEROES_THE_OTHERS = {"film", "gated", "lstm"}
 ORDER_MATTERS = {"film", "gated", "lstm modalities"}
 DIMS = {1: {"left": 4}, 2: {"left": 4, "right": 3}, 3: {"left": 4, "right": 3, "top": 6}}
@@ -35,7 +37,9 @@ every_number = pytest.mark.parametrize("dims", DIMS.values(), ids=lambda v: f"M=
 
 def make(name, options, dims, seed=0):
     torch.manual_seed(seed)
-    return entries("fusion")[name].load()(dims, CLASSES, **options).double()
+    found = entries("fusion")[name]
+    given = {"stages": {m: {"features": d} for m, d in dims.items()}} if "stages" in found.given else {}
+    return found.load()(dims, CLASSES, **given, **options).double()
 
 
 def sample(dims, rows=8):
@@ -212,7 +216,7 @@ def test_order_of_the_features_given_never_matters(name, options):
 def test_gradient_reaches_every_parameter_and_every_feature(name, options, dims):
     fuse = make(name, options, dims)
     features = {m: z.requires_grad_() for m, z in sample(dims).items()}
-    fuse(features).square().sum().backward()
+    fuse(fuse.exchange(0, features, {})).square().sum().backward()
     for tensor in (*fuse.parameters(), *features.values()):
         assert tensor.grad is not None
     assert all(z.grad.abs().sum() > 0 for z in features.values())

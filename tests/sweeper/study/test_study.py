@@ -186,7 +186,7 @@ def test_yaml_is_read_as_it_is_meant(text, value):
         ({"final": {"seeds": [1, 7]}}, "seed 1 is in search.seeds and in final.seeds; tuning and report seeds must"),
         ({"search": None}, "search is None; it should be a mapping of configurations, seeds"),
         ({"methods": []}, "methods is []; it must not be empty"),
-        ({"methods": [3]}, "methods.0 is 3; it should be a mapping of name, label, preset, space"),
+        ({"methods": [3]}, "methods.0 is 3; it should be a mapping of name, label, preset, fusion, space"),
         ({"methods": [{"label": "x"}]}, "methods.0.name is missing; needed are name"),
         ({"methods": ["jont"]}, "unknown method 'jont'; did you mean 'joint'"),
         ({"methods": ["joint", "joint"]}, "two arms are called 'synthetic/default/concat/joint'; give methods"),
@@ -348,6 +348,25 @@ def test_encoders_go_to_the_datasets_that_have_their_modality():
 def test_the_axis_names_the_encoders_that_some_modality_of_the_dataset_gets(encoders, label):
     (arm,) = unfold(encoders=encoders)
     assert arm.axes["encoders"] == label
+
+
+def test_an_entry_may_fuse_by_something_else_than_the_study():
+    own = {"name": "joint", "label": "Affine", "fusion": "film"}
+    found = unfold(
+        methods=["joint", own, {"name": "uniform", "fusion": ["sum", "mean"]}, "mla"], fusion="concat"
+    )
+    assert [(arm.axes["method"], arm.axes["fusion"]) for arm in found] == [
+        ("joint", "concat"),
+        ("Affine", "film"),
+        ("uniform", "sum"),
+        ("uniform", "mean"),
+        ("mla", "none"),
+    ]
+    assert found[1].fusion == {"name": "film"}
+    assert "unknown fusion 'flim'; did you mean 'film'" in refusal(methods=[{**own, "fusion": "flim"}])
+    assert refusal(methods=[{"name": "mla", "fusion": "sum"}]) == (
+        "method 'mla' uses no fusion; leave `fusion` out of its entry"
+    )
 
 
 def test_a_dataset_is_called_by_its_label():
