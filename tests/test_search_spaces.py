@@ -33,7 +33,7 @@ def test_every_method_has_a_space_with_its_citation(method):
     assert raw["method"] == method
     assert len(raw["cite"]) > 20
     presets = {"published", *PRESETS.get(method, ())}
-    assert {"method", "cite", "space"} <= set(raw) <= {"method", "cite", "space", "per_modality"} | presets
+    assert {"method", "cite", "space"} <= set(raw) <= {*space.OF_FILE} | presets
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -86,12 +86,14 @@ def unfold(
 
 
 def _fusions(method: Entry, entry: MethodEntry, fusions: Sequence[Payload]) -> Sequence[Payload | None]:
-    """Return what an entry of the study fuses by: its own choice or the study's; nothing if its method does not."""
-    if method.facts["fuses"]:
-        return fusions if entry.fusion is None else [_checked("fusion", named) for named in entry.fusion]
-    if entry.fusion is not None:
-        raise UserError(f"method {method.name!r} uses no fusion; leave `fusion` out of its entry")
-    return [None]
+    """Return what an entry fuses by: its own choice, the one its method is made for, or the study's; or nothing."""
+    if not method.facts["fuses"]:
+        if entry.fusion is not None:
+            raise UserError(f"method {method.name!r} uses no fusion; leave `fusion` out of its entry")
+        return [None]
+    made_for = space.read_file(method.name).get("fusion")
+    own = entry.fusion or ([{"name": made_for}] if made_for else [])
+    return [_checked("fusion", named) for named in own] or fusions
 
 
 def _arm(

@@ -13,6 +13,7 @@ import torch
 from sweeper.models.data import load_dataset
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.method import Method
+from sweeper.models.schema.entries import entries
 from sweeper.models.training.build import build_method
 from sweeper.models.training.settings import Settings
 from sweeper.models.training.splits import splits_of
@@ -27,15 +28,21 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     neutral: dict[str, Any] | None = None
     permutes: bool = True  # False: the order of modalities matters by design, as the docstring says
+    fusion: str = "concat"  # one that the method can work with, if it uses any
 
     @property
     def named(self) -> dict[str, Any]:
         return {"name": self.method, **self.options}
 
+    @property
+    def fuses_by(self) -> str | None:
+        return self.fusion if entries("method")[self.method].facts["fuses"] else None
+
 
 CASES = [
     Case("cl_dmdf"),
     Case("eruw"),
+    Case("greedy", {"eps": 0.0, "start": 0}, permutes=False, fusion="mmtm"),
     Case("joint", neutral={}),
     Case("label_smoothing", neutral={"eps": 0.0}),
     Case(

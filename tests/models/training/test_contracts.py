@@ -52,8 +52,7 @@ def tasks_of(case: Case) -> tuple[str, ...]:
 
 
 def fusion_of(case: Case, task: str = "classification") -> str | None:
-    fused = "decoder" if task == "segmentation" else "concat"
-    return fused if entries("method")[case.method].facts["fuses"] else None
+    return "decoder" if case.fuses_by and task == "segmentation" else case.fuses_by
 
 
 def test_the_table_has_a_row_for_every_method():

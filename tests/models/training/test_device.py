@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 import torch
 
-from sweeper.models.schema.entries import entries
 from sweeper.models.training.device import compile_parts, lay_channels_last, place
 from tests.models.cases import CASES, SETTINGS, VARIANTS, Case, build, close, fit, same, synthetic
 
@@ -64,8 +63,7 @@ EVERY = [*CASES, *(c for c in VARIANTS if c.options.get("solver") == "cg")]
 @pytest.mark.parametrize("case", EVERY, ids=lambda c: "-".join(map(str, [c.method, *c.options.values()])))
 def test_compiled_encoders_and_fusion_give_the_same_weights(case: Case, compiler):
     data = synthetic(3)
-    fusion = "concat" if entries("method")[case.method].facts["fuses"] else None
-    method, twin = (build(case.named, data, fusion=fusion, dtype=torch.float64) for _ in range(2))
+    method, twin = (build(case.named, data, fusion=case.fuses_by, dtype=torch.float64) for _ in range(2))
     compile_parts(method.net, "aot_eager")
     assert method.state_dict().keys() == twin.state_dict().keys()
     settings = dataclasses.replace(SETTINGS, epochs=2, batch_size=40)

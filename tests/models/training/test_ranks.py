@@ -110,8 +110,7 @@ class Job:
     def made(self, data: Dataset) -> Method:
         if not isinstance(self.method, Case):
             return method_on(self.method, data, **self.net)
-        fusion = "concat" if entries("method")[self.method.method].facts["fuses"] else None
-        return build(self.method.named, data, fusion=fusion, dtype=torch.float64)
+        return build(self.method.named, data, fusion=self.method.fuses_by, dtype=torch.float64)
 
     def outcome(self) -> dict[str, object]:
         data = self.data(train=self.rows, validation=63, missing=0.2)

@@ -363,6 +363,8 @@ def test_an_entry_may_fuse_by_something_else_than_the_study():
         ("mla", "none"),
     ]
     assert found[1].fusion == {"name": "film"}
+    (made_for_gates,) = unfold(methods="greedy", fusion="concat")
+    assert made_for_gates.axes["fusion"] == "mmtm"
     assert "unknown fusion 'flim'; did you mean 'film'" in refusal(methods=[{**own, "fusion": "flim"}])
     assert refusal(methods=[{"name": "mla", "fusion": "sum"}]) == (
         "method 'mla' uses no fusion; leave `fusion` out of its entry"
