@@ -57,7 +57,8 @@ class Record:
 class ArmPlan:
     """An arm that a study announced: its key, its place in tables, the code its runs use, its configurations.
 
-    Arms that differ in their code alone share `work`.
+    Arms that differ in their code alone share `work`. `reads` are the modalities it uses, `floor` says that arms on the
+    same ones are to reach it.
     """
 
     key: str
@@ -65,6 +66,8 @@ class ArmPlan:
     code: str = ""
     work: str = ""
     size: int = 0
+    reads: tuple[str, ...] = ()
+    floor: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Announced, RunRecord
 from sweeper.planning.proposals import guided_from
+from sweeper.reports.floors import floors
 from sweeper.study.schema import Search
 
 
@@ -24,6 +25,7 @@ def caption(history: History) -> list[str]:
         f"Test looks per arm: {_listed(sorted(looks))}.",
         *_kept(history),
         *_codes(history),
+        *floors(history),
         *_left_out(plan),
     ]
 

@@ -155,7 +155,15 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
     return Announced(
         study=study.study,
         arms=tuple(
-            ArmPlan(key=arm.key, axes=arm.axes, code=arm.code, work=arm.work, size=arm.size(study.search))
+            ArmPlan(
+                key=arm.key,
+                axes=arm.axes,
+                code=arm.code,
+                work=arm.work,
+                size=arm.size(study.search),
+                reads=tuple(arm.encoders),
+                floor=arm.method.facts["floor"],
+            )
             for arm in arms
         ),
         search=study.search,

@@ -18,13 +18,8 @@ from sweeper.study import yamls
 SPACES = HOME / "search_spaces"
 KINDS = ("float", "int", "choice")
 LARGEST_GRID = 1_000_000
-OF_FILE = (
-    "method",
-    "cite",
-    "fusion",
-    "space",
-    "per_modality",
-)  # what a method's file says; all else in it are presets
+# what a method's file says; all else in it are presets
+OF_FILE = ("method", "cite", "fusion", "space", "per_modality", "together")
 
 Values = dict[str, Any]
 

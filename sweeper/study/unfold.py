@@ -227,13 +227,17 @@ def _weighed(encoder: Payload, cache: Path | None) -> Payload:
 
 
 def _each(method: Entry, data: Data, entry: MethodEntry) -> Iterator[tuple[Values, str]]:
-    """Yield what multiplies a method's arms: its space file may ask for one arm per modality."""
-    parameter = space.read_file(method.name).get("per_modality")
+    """Yield what multiplies a method's arms: its space file may ask for one per modality, and one on all together."""
+    own = space.read_file(method.name)
+    parameter = own.get("per_modality")
     if parameter is None or parameter in entry.space:
         yield {}, ""
         return
-    for m in data.inputs:
-        yield {parameter: m}, f" {m}"
+    if own.get("together"):
+        yield {parameter: None}, ""
+    if len(data.inputs) > 1 or not own.get("together"):
+        for m in data.inputs:
+            yield {parameter: m}, f" {m}"
 
 
 def _space(
@@ -263,6 +267,8 @@ def _space(
             domains[name] = space.parse(name, value, schema[name], where)
         else:
             fixed[name] = schema[name].admit(value, f"{where}: {name}")
+    if not method.facts["trains"]:
+        domains = {name: domain for name, domain in domains.items() if not name.startswith("train.")}
     used = _modalities(method, fixed, domains, list(data.inputs))
     unused = {f"{OF_ENCODER}{m}" for m in data.inputs if m not in used}
     fixed, domains = ({k: v for k, v in values.items() if k not in unused} for values in (fixed, domains))
@@ -289,6 +295,8 @@ def _modalities(method: Entry, fixed: Values, domains: Space, modalities: list[s
     if parameter is None:
         return modalities
     named = domains[parameter].choices if parameter in domains else (fixed[parameter],)
+    if None in named:
+        return modalities
     try:
         return [choose(parameter, value, modalities, f"method {method.name!r}") for value in named]
     except UserError as error:  # another dataset may have it

@@ -29,6 +29,7 @@ class Case:
     neutral: dict[str, Any] | None = None
     permutes: bool = True  # False: the order of modalities matters by design, as the docstring says
     fusion: str = "concat"  # one that the method can work with, if it uses any
+    at_once: bool = False  # fitted without epochs, to an optimum that does not depend on the seed
 
     @property
     def named(self) -> dict[str, Any]:
@@ -50,6 +51,7 @@ CASES = [
         {"schedule": "learned", "alpha0": 0.5, "tau": 0.5},
         neutral={"schedule": "constant", "alpha": 0.0},
     ),
+    Case("linear", {"penalty": 10.0}, permutes=False, at_once=True),
     Case("mla", permutes=False),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
     Case("rw"),
@@ -124,7 +126,7 @@ def build(
     encoder: dict[str, Any] | None = None,
 ) -> Method:
     """Return a method on small encoders, by default those of each modality's kind."""
-    if dataset.spec.task == "segmentation":
+    if fusion == "decoder":
         encoder = encoder or {"name": "maps", "width": 8, "dim": 8}
     encoders = {m: encoder or ENCODERS[spec.kind] for m, spec in dataset.spec.modalities.items()}
     return build_method(dataset.spec, encoders, {"name": fusion} if fusion else None, named, seed).to(dtype)

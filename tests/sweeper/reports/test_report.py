@@ -380,6 +380,38 @@ def test_an_arm_whose_seeds_were_run_by_different_code_is_named_with_each():
     assert built(plan(JOINT), *records).caption[-1] == "Code: abc123 (joint); later (joint)."
 
 
+FLOOR = ArmPlan(key="f", axes={**AXES, "method": "linear"}, reads=("left", "right"), floor=True)
+FLOOR_LEFT = replace(FLOOR, key="fl", axes={**AXES, "method": "linear left"}, reads=("left",))
+ON_BOTH = replace(JOINT, reads=("right", "left"))
+ON_LEFT = replace(LFM, axes={**AXES, "method": "unimodal left"}, reads=("left",))
+
+
+def floors_of(*values, arms=(FLOOR, FLOOR_LEFT, ON_BOTH, ON_LEFT), **layout):
+    """What the caption says of floors, given each arm's values."""
+    records = [record for one, own in zip(arms, values, strict=True) for record in whole(one, own)]
+    said = built(plan(*arms, **layout), *records).caption
+    return [sentence for sentence in said if "floor" in sentence]
+
+
+def test_arms_that_do_not_reach_the_floor_of_their_modalities_are_named_with_both_numbers():
+    assert floors_of([0.8, 0.8], [0.5, 0.5], [0.75, 0.79], [0.6, 0.5]) == [
+        "Below the floor in accuracy: joint (77.0, linear 80.0)."
+    ]
+    assert floors_of([0.8, 0.8], [0.5, 0.5], [0.7, 0.7], [0.4, 0.5]) == [
+        "Below the floor in accuracy: joint (70.0, linear 80.0), unimodal left (45.0, linear left 50.0)."
+    ]
+    reached = ["Every arm reaches its floor, the linear model of the same modalities."]
+    assert floors_of([0.8, 0.8], [0.5, 0.5], [0.9, 0.7], [0.5, 0.5]) == reached
+
+
+def test_nothing_is_said_of_a_floor_that_is_not_there_or_not_done():
+    assert floors_of([0.75, 0.79], arms=[ON_BOTH]) == []
+    assert floors_of([0.75, 0.79], [0.9, 0.9], arms=[ON_BOTH, FLOOR_LEFT]) == []
+    assert floors_of([0.75, 0.79], [0.9], arms=[ON_BOTH, FLOOR]) == []
+    elsewhere = replace(FLOOR, axes={**FLOOR.axes, "dataset": "wine"})
+    assert floors_of([0.75, 0.79], [0.9, 0.9], arms=[ON_BOTH, elsewhere]) == []
+
+
 def test_the_caption_says_what_was_left_out_and_why():
     unfit = ({"axes": {**AXES, "method": "ogm"}, "reason": "method 'ogm' needs at least 2 modalities"},)
     assert built(plan(JOINT, unfit=unfit)).caption[-1] == (
