@@ -53,6 +53,7 @@ CASES = [
     ),
     Case("linear", {"penalty": 10.0}, permutes=False, at_once=True),
     Case("mla", permutes=False),
+    Case("mmcosine"),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
     Case("rw"),
     Case("uniform"),
