@@ -42,6 +42,7 @@ class Case:
 
 CASES = [
     Case("cl_dmdf"),
+    Case("cml", {"lambda_cml": 1.0}, neutral={"lambda_cml": 0.0}),
     Case("eruw"),
     Case("greedy", {"eps": 0.0, "start": 0}, permutes=False, fusion="mmtm"),
     Case("joint", neutral={}),
