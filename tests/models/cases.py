@@ -53,6 +53,7 @@ CASES = [
         neutral={"schedule": "constant", "alpha": 0.0},
     ),
     Case("linear", {"penalty": 10.0}, permutes=False, at_once=True),
+    Case("mbsd"),
     Case("mla", permutes=False),
     Case("mmcosine"),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
