@@ -71,6 +71,7 @@ CASES = [
     ),
     Case("unimodal", {"modality": "m0"}),
     Case("unimodal_sum"),
+    Case("valuation", {"warmup": 1}, neutral={"level": "modality", "warmup": 0, "alpha": 0.0}),
 ]
 # variants that take other paths through the code than the case of their method
 VARIANTS = [
@@ -90,6 +91,7 @@ VARIANTS = [
     Case("cl_dmdf", {"positives": "same_label", "modality_neg": "exp", "gate": "soft", "moddrop": 0.3}),
     Case("cl_dmdf", {"positives": "label_centroid", "centroid": "incl_self", "attn": "ratio"}),
     Case("cl_dmdf", {"detached": True, "fuse": "features", "gate": "hard", "lambda_con": 1.0}),
+    Case("valuation", {"level": "modality", "warmup": 0}),
 ]
 
 by_method = [(case, case.method) for case in CASES]
