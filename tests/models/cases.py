@@ -41,6 +41,7 @@ class Case:
 
 
 CASES = [
+    Case("amss", neutral={"least": 1.0, "most": 1.0}),
     Case("cl_dmdf"),
     Case("cml", {"lambda_cml": 1.0}, neutral={"lambda_cml": 0.0}),
     Case("eruw"),
@@ -75,6 +76,7 @@ CASES = [
 ]
 # variants that take other paths through the code than the case of their method
 VARIANTS = [
+    Case("amss", {"unbiased": True}),
     Case("eruw", {"score": "Evd", "probability": "softmax"}),
     Case("lfm", {"schedule": "heuristic"}),
     Case("lfm", {"schedule": "constant", "alpha": 1.0}),
