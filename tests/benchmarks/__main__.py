@@ -6,6 +6,7 @@ from importlib import import_module
 
 NAMES = (
     "trainer",
+    "steps",
     "ranks",
     "gpu",
     "scale",

@@ -1,4 +1,4 @@
-"""The trainer's own cost per step over a hand-written loop, same model and rows; and each method over joint."""
+"""The trainer's own cost per step over a hand-written loop, same model and rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from sweeper.models.data import load_dataset
 from sweeper.models.data.dataset import Dataset
-from sweeper.models.schema.entries import entries
 from sweeper.models.streams import numpy_stream
 from sweeper.models.training.build import build_method
 from sweeper.models.training.settings import Settings
@@ -60,23 +59,6 @@ def by_hand(seed: int, copies: int) -> None:
         (head(features).argmax(-1) == truth).float().mean().item()
 
 
-@cache
-def images() -> Dataset:
-    """Return three modalities of images, on which an encoder costs more than the bookkeeping around it."""
-    sizes = {"train": 512, "validation": 32, "test": 32}
-    return load_dataset("synthetic", {"modalities": 3, "kind": "image", "dim": 32, **sizes})
-
-
-def on_images(name: str, seed: int, **options: object) -> None:
-    """Train a method for an epoch on the images with convolutional encoders and, if it fuses, concatenation."""
-    data, found = images(), entries("method")[name]
-    encoders = {m: {"name": "convnet", "width": 8, "norm": "group"} for m in data.spec.modalities}
-    fusion = {"name": "concat"} if found.facts.get("fuses", True) else None
-    options |= {"modality": "m0"} if "modality" in found.parameters else {}
-    method = build_method(data.spec, encoders, fusion, {"name": name, **options}, seed)
-    train(method, splits_of(data, method, seed), Settings(epochs=1, batch_size=BATCH), seed)
-
-
 def with_trainer(name: str, seed: int, copies: int) -> None:
     """Train a method on digits through the trainer."""
     data = digits(copies)
@@ -96,7 +78,7 @@ def least_seconds(works: dict[Hashable, Callable[[int], None]]) -> dict[Hashable
 
 
 def main() -> None:
-    """Print the trainer over the loop by hand, and every method over joint training."""
+    """Print the trainer over the loop by hand."""
     torch.set_num_threads(1)
     by_hand(0, SHORT)
     works = {
@@ -112,11 +94,3 @@ def main() -> None:
     }
     print(f"hand-written loop: {1e6 * step['hand']:.0f} µs a step")
     print(f"trainer, joint: {step['trainer'] / step['hand']:.3f} × the hand-written loop's step")
-    methods = {name: partial(on_images, name) for name in entries("method")}
-    methods["udml, noisy stage alone"] = partial(on_images, "udml", progression=False)
-    least = least_seconds(methods)
-    print(
-        "an epoch on three modalities of images, convnet encoders, concat, one-off fits after training included:"
-    )
-    for name, value in least.items():
-        print(f"  {name}: {value / least['joint']:.2f} × joint")
