@@ -172,19 +172,17 @@ def collect(logits_of: Callable[[Batch], Mapping[str, Tensor]], batches: Iterabl
     return Rows(full(torch.cat(logits, 1)), torch.cat(target), torch.cat(present, 1))
 
 
-def dempster(alpha: Tensor, other: Tensor) -> Tensor:
-    """Return the concentrations (…, C) of two opinions combined by Dempster's rule; fold it for more.
+def dempster(alpha: Tensor) -> Tensor:
+    """Return the concentrations (…, C) of opinions (V, …, C) combined by Dempster's rule, in any order.
 
-    b = (α - 1) / S, u = C / S; with the conflict K = Σ_{i≠j} b_i b'_j the combined belief is
-    (b b' + b u' + b' u) / (1 - K) and the combined u is u u' / (1 - K). The order does not matter.
+    Of two, with b = (α - 1) / S, u = C / S and the conflict K = Σ_{i≠j} b_i b'_j, the combined belief is
+    (b b' + b u' + b' u) / (1 - K) and the combined u is u u' / (1 - K). In evidence e = α - 1 this is
+    1 + e_f / C = Π_v (1 + e_v / C), without the division: no opinion takes evidence away, one without any
+    changes nothing, and conflict alone creates no uncertainty.
     """
-    alpha, other = full(alpha), full(other)
+    alpha = full(alpha)
     classes = alpha.shape[-1]
-    (b, u), (c, v) = (((a - 1) / s, classes / s) for a in (alpha, other) for s in [a.sum(-1, keepdim=True)])
-    agreement = 1 - (b.sum(-1, keepdim=True) * c.sum(-1, keepdim=True) - (b * c).sum(-1, keepdim=True))
-    agreement = agreement.clamp_min(torch.finfo(alpha.dtype).tiny)
-    belief, lacking = (b * c + b * v + c * u) / agreement, u * v / agreement
-    return belief * classes / lacking + 1
+    return classes * torch.expm1(torch.log1p((alpha - 1) / classes).sum(0)) + 1
 
 
 def evidential(

@@ -104,14 +104,13 @@ def test_published_batch():
 
 def test_published_combination_of_opinions():
     first, second, third = torch.tensor([[5.0, 2, 1], [1, 4, 2], [3, 1, 1]])
-    close(dempster(first, second), 5, 6, 2, tolerance=1e-5)
-    close(dempster(dempster(first, second), third), 9.666666, 6, 2, tolerance=1e-5)
-    close(dempster(third, dempster(second, first)), 9.666666, 6, 2, tolerance=1e-5)
+    close(dempster(torch.stack([first, second])), 5, 6, 2, tolerance=1e-5)
+    close(dempster(torch.stack([first, second, third])), 9.666666, 6, 2, tolerance=1e-5)
 
 
 def test_published_combination_of_a_batch():
     views = [torch.nn.functional.softplus(wave(2, 3, start=v, scale=3)) + 1 for v in range(3)]
-    close(reduce(dempster, views), 11.311438, 13.357948, 9.624162, 5.286330, 2.604065, 1.483752)
+    close(dempster(torch.stack(views)), 11.311438, 13.357948, 9.624162, 5.286330, 2.604065, 1.483752)
 
 
 def test_published_evidential_losses():
@@ -134,9 +133,35 @@ def test_kl_to_uniform_is_that_of_the_distributions():
     assert torch.allclose(kl_to_uniform(alpha), by_torch)
 
 
+def rule(alpha, other):
+    """Dempster's rule for two opinions as it is printed, in beliefs."""
+    classes = alpha.shape[-1]
+    (b, u), (c, v) = (((a - 1) / a.sum(-1, True), classes / a.sum(-1, True)) for a in (alpha, other))
+    conflict = b.sum(-1, True) * c.sum(-1, True) - (b * c).sum(-1, True)
+    belief, lacking = ((x / (1 - conflict)) for x in (b * c + b * v + c * u, u * v))
+    return belief * classes / lacking + 1
+
+
+@pytest.mark.parametrize("views", [1, 2, 3, 5])
+def test_combining_at_once_is_folding_the_rule_for_two_in_any_order(views):
+    alpha = concentrations(logits(views))
+    assert torch.allclose(dempster(alpha), reduce(rule, alpha))
+    assert torch.allclose(dempster(alpha.flip(0)), dempster(alpha))
+
+
 def test_combining_with_no_evidence_changes_nothing():
-    alpha = concentrations(logits())
-    assert torch.allclose(dempster(alpha, torch.ones_like(alpha)), alpha)
+    alpha = concentrations(logits(1))
+    assert torch.allclose(dempster(torch.cat([alpha, torch.ones_like(alpha)])), alpha[0])
+
+
+def test_a_combined_opinion_is_at_least_as_sure_as_each():
+    alpha = concentrations(logits(3))
+    assert (dempster(alpha) >= alpha).all()
+
+
+def test_full_conflict_combines_to_finite_evidence():
+    alpha = torch.tensor([[1e6, 1.0], [1.0, 1e6]])
+    close(dempster(alpha) / 1e6, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("score", [s for s in SCORES if s != "ES"])
