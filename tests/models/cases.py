@@ -59,6 +59,7 @@ CASES = [
     Case("mmcosine"),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
     Case("rw"),
+    Case("tmc", {"anneal": 2}),
     Case("uniform"),
     Case(
         "udml",
