@@ -46,6 +46,7 @@ CASES = [
     Case("cml", {"lambda_cml": 1.0}, neutral={"lambda_cml": 0.0}),
     Case("eruw"),
     Case("greedy", {"eps": 0.0, "start": 0}, permutes=False, fusion="mmtm"),
+    Case("etmc", {"anneal": 2}),
     Case("joint", neutral={}),
     Case("label_smoothing", neutral={"eps": 0.0}),
     Case(
