@@ -152,7 +152,9 @@ IN_TURN = (Recorded, Weighed, Turns, Gathered, Experts)
 JOBS |= {f"parts-{cls.__name__}": Job(cls, rows=96, settings=IN_PARTS) for cls in IN_TURN}
 # the rows of a part are the same on any number of ranks, so what is drawn for them and contrasted in it is, too
 JOBS |= {
-    f"parts-{c.method}": Job(c, rows=100, settings=IN_PARTS) for c in CASES if c.method in ("cl_dmdf", "udml")
+    f"parts-{c.method}": Job(c, rows=100, settings=IN_PARTS)
+    for c in CASES
+    if c.method in ("cl_dmdf", "qmf", "udml")
 }
 JOBS |= {"augmented": Job(Recorded, augmented=True)}
 JOBS |= {f"whole-{cls.__name__}": Job(cls, bucket=buckets.BYTES) for cls in (Recorded, Experts, Crossed)}
