@@ -59,6 +59,7 @@ CASES = [
     Case("mla", permutes=False),
     Case("mmcosine"),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
+    Case("pdf"),
     Case("qmf"),
     Case("rw"),
     Case("tmc", {"anneal": 2}),
