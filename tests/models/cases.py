@@ -44,6 +44,8 @@ CASES = [
     Case("amss", neutral={"least": 1.0, "most": 1.0}),
     Case("cl_dmdf"),
     Case("cml", {"lambda_cml": 1.0}, neutral={"lambda_cml": 0.0}),
+    # disagreement at all, and epochs of both phases
+    Case("domfn", {"threshold": 0.05, "pretrain": 0.34}),
     Case("eruw"),
     Case("greedy", {"eps": 0.0, "start": 0}, permutes=False, fusion="mmtm"),
     Case("etmc", {"anneal": 2}),
