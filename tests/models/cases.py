@@ -60,6 +60,7 @@ CASES = [
     Case("mbsd"),
     Case("mla", permutes=False),
     Case("mmcosine"),
+    Case("mses", {"patience": 1}),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
     Case("pdf"),
     Case("qmf"),
