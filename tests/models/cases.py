@@ -61,6 +61,7 @@ CASES = [
     Case("mla", permutes=False),
     Case("mmcosine"),
     Case("mses", {"patience": 1}),
+    Case("mslr", {"window": 2}, permutes=False),
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
     Case("pdf"),
     Case("qmf"),
