@@ -180,8 +180,9 @@ class Phase:
     """A stage of training: its epochs, which parameters train (name prefixes; none named: all), what it keeps.
 
     `keep`: the weights of the epoch that is best by `metric` on validation (None: the study's), of the last, or none:
-    then the net is put back as the phase found it, and what the method's own buffers remember stays, as for a probe.
-    `lr` takes the place of the run's learning rate. `optimizer` kept goes on with the earlier phase's momentum.
+    then all is put back as the phase found it but what the method's own buffers and frozen copies remember, as for a
+    probe. `lr` takes the place of the run's learning rate. `optimizer` kept goes on with the momentum of the last phase
+    that was no probe.
     """
 
     name: str

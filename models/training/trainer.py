@@ -126,6 +126,7 @@ class _Run:
         self.saved_at = time.monotonic()
         self.trainable = {name: p.requires_grad for name, p in method.named_parameters()}
         self.optimizer: torch.optim.Optimizer | None = None
+        self.momentum: dict[str, Any] = {}  # of the last phase that was no probe, by the parameter's name
         check_parts(method, settings)
         if settings.batch_norm == "synchronised":
             synchronise(method)
@@ -157,13 +158,15 @@ class _Run:
         self.lr = self.settings.lr if phase.lr is None else phase.lr
         factors = method.rates(self._context(phase, defaultdict(list)))
         groups = optimizers.groups(method, self.trainable, self.settings, self.lr, factors)
-        earlier, self.optimizer = self.optimizer, optimizers.optimizer(groups, self.settings)
-        if phase.optimizer == "kept" and earlier:
-            self.optimizer.state.update(earlier.state)
+        self.optimizer = optimizers.optimizer(groups, self.settings)
+        if phase.optimizer == "kept":
+            named = dict(method.named_parameters())
+            self.optimizer.state.update({named[name]: own for name, own in self.momentum.items()})
         self.scheduler = optimizers.scheduler(self.optimizer, self.settings.schedule, phase.epochs)
         if state:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.load_state_dict(state["scheduler"])
+            self.momentum = state["momentum"]
         else:
             progress.epoch, progress.best, progress.best_state = 0, None, None
             progress.found_state = self._state() if phase.keep == "none" else None
@@ -176,11 +179,16 @@ class _Run:
         if phase.keep == "last":
             progress.best_epoch = len(progress.curve)
         elif phase.keep == "none" and progress.found_state is not None:
-            own = {name for name, _ in method.named_buffers() if not name.startswith("net.")}
-            found = {name: value for name, value in progress.found_state.items() if name not in own}
+            own = {name for name, _ in method.named_buffers()}
+            own |= {name for name, trains in self.trainable.items() if not trains}
+            remembered = {name for name in own if not name.startswith("net.")}
+            found = {name: value for name, value in progress.found_state.items() if name not in remembered}
             method.load_state_dict(self._state() | found)
         elif progress.best_state is not None:
             method.load_state_dict(progress.best_state)
+        if phase.keep != "none":
+            kept = self.optimizer.state
+            self.momentum = {name: kept[p] for name, p in method.named_parameters() if p in kept}
         method.on_phase_end(self._context(phase, defaultdict(list)))
 
     def _fit_epoch(self, phase: Phase) -> None:
@@ -273,6 +281,7 @@ class _Run:
                 "method": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": self.scheduler.state_dict(),
+                "momentum": self.momentum if self.progress.found_state is not None else {},
             },
         )
         self.saved_at = time.monotonic()

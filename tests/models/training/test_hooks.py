@@ -301,6 +301,56 @@ def test_a_probe_that_was_interrupted_leaves_the_net_as_it_found_it(killed, tmp_
     assert same(method.state_dict(), whole.state_dict())
 
 
+PROBE = Phase("probe", 3, keep="none", lr=1.0)
+AFTER_A_PROBE, AFTER_TWO, AFRESH = (
+    of_phases(Phase("a", 2, keep="last"), *probes, Phase("b", 2, keep="last", optimizer=kind))
+    for probes, kind in (([PROBE], "kept"), ([PROBE, PROBE], "kept"), ([PROBE], "fresh"))
+)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_optimizer_that_goes_on_passes_over_probes(optimizer):
+    # a batch of all rows, so that the order, which another number of epochs changes, does not count
+    settings = dataclasses.replace(SETTINGS, optimizer=optimizer, lr=0.01, batch_size=SIZES["train"])
+    whole, once, twice, afresh = (
+        weights(trained(cls, settings=settings))
+        for cls in (of_phases(Phase("a", 4, keep="last")), AFTER_A_PROBE, AFTER_TWO, AFRESH)
+    )
+    assert close(once, whole)
+    assert close(twice, whole)
+    assert all(not torch.allclose(p, afresh[name]) for name, p in whole.items())
+
+
+@pytest.mark.parametrize("killed", [3, 4, 5, 6])
+def test_an_optimizer_that_goes_on_after_a_probe_that_was_interrupted_is_the_same(killed, tmp_path):
+    whole = method_on(AFTER_A_PROBE, DATA)
+    expected = fit(whole, DATA, SETTINGS)
+    path = tmp_path / "checkpoint.pt"
+    method, outcome = resumed(lambda: method_on(AFTER_A_PROBE, DATA), DATA, path, SETTINGS, killed=killed)
+    assert outcome == expected
+    assert same(method.state_dict(), whole.state_dict())
+
+
+class Copying(Recorded):
+    """Keeps a frozen copy of what its only phase, a probe, learned."""
+
+    def __init__(self, net, task):
+        super().__init__(net, task)
+        self.teacher = copy.deepcopy(net).requires_grad_(False)
+
+    def phases(self, epochs):
+        return [Phase("probe", epochs, keep="none")]
+
+    def on_epoch_end(self, ctx, metrics):
+        self.teacher.load_state_dict(self.net.state_dict())
+
+
+def test_a_frozen_copy_outlasts_the_probe_that_it_was_taken_in():
+    before, method = state(method_on(Copying, DATA).net), trained(Copying)
+    assert same(before, method.net.state_dict())
+    assert not torch.equal(before["fusion.head.weight"], method.teacher.fusion.head.weight)
+
+
 # what is frozen
 
 
