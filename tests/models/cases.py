@@ -49,6 +49,7 @@ CASES = [
     Case("eruw"),
     Case("greedy", {"eps": 0.0, "start": 0}, permutes=False, fusion="mmtm"),
     Case("etmc", {"anneal": 2}),
+    Case("gblend", {"probe": 1}),
     Case("joint", neutral={}),
     Case("label_smoothing", neutral={"eps": 0.0}),
     Case(
@@ -86,6 +87,7 @@ CASES = [
 VARIANTS = [
     Case("amss", {"unbiased": True}),
     Case("eruw", {"score": "Evd", "probability": "softmax"}),
+    Case("gblend", {"mode": "offline"}),
     Case("lfm", {"schedule": "heuristic"}),
     Case("lfm", {"schedule": "constant", "alpha": 1.0}),
     Case("lfm", {"schedule": "constant", "match": "posterior"}),
