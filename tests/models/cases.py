@@ -66,6 +66,7 @@ CASES = [
     Case("ogm", {"end": 1.0}, neutral={"alpha": 0.0, "ge": False}),
     Case("pdf"),
     Case("qmf"),
+    Case("reconboost", {"alone": 1, "together": 1}, permutes=False),
     Case("relearning", neutral={"count": 0}),
     Case("rw"),
     Case("tmc", {"anneal": 2}),
