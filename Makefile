@@ -19,11 +19,12 @@ BIN := .venv/bin
 sweep: .venv/ready
 	$(BIN)/sweeper run $(STUDY) $(ARGS)
 
-test: .venv/ready
-	$(BIN)/python -m pytest $(ARGS)
+# what is slow starts processes of its own, one test at a time; exit code 5: nothing was chosen
+test: quick
+	$(BIN)/python -m pytest -m slow $(ARGS) || [ $$? = 5 ]
 
 quick: .venv/ready
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow' --numprocesses auto --dist loadgroup $(ARGS) || [ $$? = 5 ]
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -168,6 +168,9 @@ JOBS |= {f"synchronised-{n}": normed(rows=n, settings=SYNCHRONISED) for n in (93
 UNLIKE = {"local-93": normed(rows=93)} | {cls.__name__: Job(cls) for cls in (OfOwnRows, Unheard)}
 
 
+pytestmark = pytest.mark.xdist_group("ranks")  # which share what two processes find
+
+
 def outcomes() -> dict[str, dict[str, object]]:
     return {name: job.outcome() for name, job in (JOBS | UNLIKE).items()}
 

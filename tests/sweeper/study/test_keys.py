@@ -261,11 +261,11 @@ def method(*names):
 
 
 def of_image(place):
-    return place[0] == "mixed" and place[2] != "unimodal m1"
+    return place[0] == "mixed" and not place[2].endswith(" m1")
 
 
 def of_vector(place):
-    return (place[0], place[2]) != ("mixed", "unimodal m0")
+    return place[0] != "mixed" or not place[2].endswith(" m0")
 
 
 CODE = {
@@ -288,7 +288,7 @@ CODE = {
     "methods/mla.py": method("mla"),
     "methods/unimodal.py": method("unimodal"),
     "maths/hypergradient.py": method("lfm"),
-    "maths/matching.py": method("lfm", "cl_dmdf"),
+    "maths/matching.py": method("lfm", "cl_dmdf", "mmcosine", "umt"),
     "maths/regressors.py": method("rw"),
     "fusions/film.py": lambda place: place[1] == "film",
     "fusions/gated.py": none,
