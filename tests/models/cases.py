@@ -46,6 +46,7 @@ CASES = [
     Case("cml", {"lambda_cml": 1.0}, neutral={"lambda_cml": 0.0}),
     # disagreement at all, and epochs of both phases
     Case("domfn", {"threshold": 0.05, "pretrain": 0.34}),
+    Case("dgl"),
     Case("eruw"),
     Case("greedy", {"eps": 0.0, "start": 0}, permutes=False, fusion="mmtm"),
     Case("etmc", {"anneal": 2}),
