@@ -71,6 +71,7 @@ CASES = [
     Case("reconboost", {"alone": 1, "together": 1}, permutes=False),
     Case("relearning", neutral={"count": 0}),
     Case("opm", {"warmup": 1, "p_exe": 1.0}, neutral={"p_exe": 0.0}),
+    Case("pmr", {"per_epochs": 2}, neutral={"alpha": 0.0, "mu": 0.0}),
     Case("rw"),
     Case("tmc", {"anneal": 2}),
     Case("uniform"),
