@@ -43,6 +43,7 @@ class Case:
 CASES = [
     Case("amss", neutral={"least": 1.0, "most": 1.0}),
     Case("agm", neutral={"alpha": 0.0, "clip": None}),
+    Case("arl", {"warmup": 1}),
     Case("cl_dmdf"),
     Case("cml", {"lambda_cml": 1.0}, neutral={"lambda_cml": 0.0}),
     # disagreement at all, and epochs of both phases
