@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from sweeper.models.maths.evidence import concentrations, dempster, evidential
-from sweeper.models.methods.etmc import Etmc
-from sweeper.models.methods.tmc import Tmc
+from sweeper.models.methods.tmc import Etmc, Tmc
 from sweeper.models.schema.entries import entries
 from tests.models.toys import CLASSES, ROWS, THREE, TWO, batch_of, context, method_of
 
