@@ -139,9 +139,9 @@ def test_where_no_arm_can_be_built_there_is_nothing_to_skip(here, study_file, tm
 
 
 def test_a_mistake_in_what_all_arms_share_is_nothing_to_skip(here, study_file):
-    told = here("run", study_file(**{**SMALL, "methods": ["joint", "lmf"]}), "--skip-unfit")
+    told = here("run", study_file(**{**SMALL, "methods": ["joint", "lffm"]}), "--skip-unfit")
     assert (told.code, told.out) == (2, "")
-    assert "unknown method 'lmf'; did you mean 'lfm'" in told.err
+    assert "unknown method 'lffm'; did you mean 'lfm'" in told.err
 
 
 def test_an_arm_that_fits_at_last_is_run(here, study_file, tmp_path, monkeypatch):
