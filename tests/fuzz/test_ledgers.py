@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,11 +43,11 @@ def lines_of(folder: Path) -> list[bytes]:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(STUDY))
     study = schema.load(str(path))
-    arms, ledger = unfold(study), Ledger(folder / "ledger.jsonl")
+    arms, ledger, others = unfold(study), Ledger(folder / "ledger.jsonl"), itertools.cycle(RESULTS)
     ledger.note(announcement(study, arms, [], "abc"))
     planner = Planner(study, arms, ledger.runs, proposals(arms, ledger), ledger.note)
     while (run := planner.take()) is not None:
-        made = RESULTS[0 if run.seed in (0, 100) else int(run.key, 16) % 3]
+        made = RESULTS[0] if run.seed in (0, 100) else next(others)
         ledger.append(record := as_record(study, run, {"epochs": 1, "seconds": 1.0, **made}, {}))
         planner.settle(run.key, record)
     return ledger.path.read_bytes().splitlines()

@@ -160,7 +160,7 @@ def test_what_was_done_by_other_code_stays_where_it_counts(here, swept, store, m
         (["best", "none"], {"best.pt"}),
         (["all", "none"], {"best.pt", "checkpoint.pt"}),
     ],
-    ids="+".join,
+    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else "-".join(value),
 )
 def test_checkpoints_are_those_that_a_study_keeps(here, swept, store, policies, kept):
     first = swept(study="study-0", methods=["joint"], checkpoints="all")
