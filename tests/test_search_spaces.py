@@ -13,7 +13,7 @@ from sweeper.study import schema as study
 from sweeper.study import space
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
-from sweeper.study.space import Domain
+from sweeper.study.space import Cases, Domain
 from sweeper.study.unfold import unfold
 
 METHODS = sorted(entries("method"))
@@ -58,14 +58,20 @@ def test_configuration_0_is_the_published_default(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_domain_can_be_proposed_from(method):
     arm = one_arm(method)
-    points = list(space.grid({n: d for n, d in arm.space.items() if d.kind == "choice"}, arm.fixed))
+    points = list(
+        space.grid(
+            {n: d for n, d in arm.space.items() if isinstance(d, Domain) and d.kind == "choice"}, arm.fixed
+        )
+    )
     assert points
     for values in points:
         arm.payload(values, "search", 0)
 
 
-def within(parameter: Parameter, domain: Domain) -> bool:
+def within(parameter: Parameter, domain: Domain | Cases) -> bool:
     """Say whether a parameter admits both ends and the middle of a domain, or each of its choices."""
+    if isinstance(domain, Cases):
+        return all(within(parameter, own) for own in domain.domains)
     values = domain.choices or (*domain.bounds, domain.at(0.5))
     return all(parameter.admit(value, "here") == value for value in values)
 
@@ -82,8 +88,11 @@ def test_every_space_and_preset_is_within_the_ranges_of_its_method(method, prese
         assert within(schema[name], space.parse(name, given, schema[name], method))
     everyones = space.read_file("common")["space"] if arm.method.facts["trains"] else {}
     for name, given in everyones.items():
-        assert within(settings[name], arm.space[f"train.{name}"])
-        assert arm.space[f"train.{name}"] == space.parse(name, given, settings[name], "common")
+        if space.is_domain(given):
+            assert within(schema[name], arm.space[name])
+            assert arm.space[name] == space.parse(name, given, schema[name], "common")
+        else:
+            assert arm.fixed[name] == schema[name].admit(given, name)
     values = own.get(preset) or {}
     assert arm.published == values == {name: schema[name].admit(v, name) for name, v in values.items()}
     assert arm.base.items() >= {name: v for name, v in values.items() if name not in arm.fixed}.items()

@@ -42,16 +42,16 @@ def train_epoch(
     optimizer: Optimizer,
     settings: Settings,
     *,
-    epoch: int,
+    span: tuple[float, float],
     factors: Mapping[str, float],
     change: Callable[[Batch], Batch],
     contexts: Contexts,
     pulse: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
-    """Make the steps of the phase's epoch number `epoch` and return the mean of each loss; raise Diverged if infinite.
+    """Make the steps over some rows and return the mean of each loss; raise Diverged if one is not finite.
 
-    `factors` are those that parameter groups follow, `change` is what augmentation does to a batch; `pulse` is called
-    before every step.
+    `span` is (epochs of the phase before them, epochs that they are); `factors` are those that parameter groups follow,
+    `change` is what augmentation does to a batch; `pulse` is called before every step.
     """
     losses: defaultdict[str, list[tuple[Tensor, float]]] = defaultdict(list)
     scheduled, rows_seen = [group["lr"] for group in optimizer.param_groups], 0.0
@@ -59,7 +59,7 @@ def train_epoch(
     batches = _batches(feed, rows, places, settings.accumulate, change)
     for number, (place, parts) in enumerate(zip(places, batches, strict=True)):
         pulse()
-        warm = warmed(epoch + (number + 1) / len(places), settings.warmup)
+        warm = warmed(span[0] + span[1] * (number + 1) / len(places), settings.warmup)
         for group, lr in zip(optimizer.param_groups, scheduled, strict=True):
             group["lr"] = lr * warm * factors.get(group["factor"], 1.0)
         size, here = len(place), [len(batch) for batch in parts]

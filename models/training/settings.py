@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, get_type_hints
 
 from sweeper.models.schema.parameters import REQUIRED, Parameter
-from sweeper.models.schema.ranges import Count, NonNegative, Positive, Share, ShareBelow1
+from sweeper.models.schema.ranges import Count, NonNegative, Positive, Share, ShareBelow1, Whole
 
 OF_ENCODER = "lr."  # the beginning of the name of a modality's own learning rate
 
@@ -16,6 +16,9 @@ OF_ENCODER = "lr."  # the beginning of the name of a modality's own learning rat
 class Settings:
     """How long and how a run trains; defaults follow the audio-visual papers (SGD, momentum 0.9, decay 1e-4).
 
+    `epochs` is how often all is measured, and how often the rows are passed over, unless they are so few that an epoch
+    has to pass over them several times for `least_steps` in all of them. `patience` ends a phase after that many epochs
+    without a better value on validation, if its best epoch is kept; null: none does.
     `schedule`: constant, cosine to zero, step (×0.1 after 70 % of the epochs), plateau (×0.1 after 5 epochs
     without a lower training loss); `warmup` is the number of epochs in which the rate first rises from 0.
     `lr.<modality>` is the learning rate of that modality's encoder, `lr` that of all else; `layer_decay` multiplies
@@ -27,6 +30,8 @@ class Settings:
     """
 
     epochs: Count = 30
+    least_steps: Whole = 0
+    patience: Count | None = None
     batch_size: Count = 64
     lr: NonNegative = 0.01
     weight_decay: NonNegative = 1e-4

@@ -4,13 +4,13 @@
         freeze what phase.train does not name; optimiser; scheduler
         for epoch in phase:                                        # resume enters here
             method.on_epoch_start(ctx); learning rates times method.rates(ctx)
-            for batch in method.epoch_rows(shuffled rows, ctx):
+            for batch in method.epoch_rows(shuffled rows, ctx):    # several times, if that makes too few steps
                 for objective in method.objectives(batch, ctx):    # lazy; uses method.forward and method.loss
                     zero_grad; backward; sum gradients over ranks  # or method.combine(gradients of each loss)
                     method.modulate(objective, ctx); clip; optimiser.step()
             metrics = evaluate(validation)                         # uses method.predict
             put the weights by if they are the best
-            method.on_epoch_end(ctx, metrics); checkpoint; report  # limits, or a request to leave, may end it here
+            method.on_epoch_end(ctx, metrics); checkpoint; report  # limits, patience or a request to leave end it here
         restore the weights that phase.keep names; method.on_phase_end(ctx)
 
 Test data do not exist here. Everything random comes from named streams of the run's seed, so a resumed run equals
@@ -61,7 +61,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
-    best: float | None = None
+    best: tuple[float, float] | None = None  # by the metric, then by the loss
     best_epoch: int = -1
     best_state: State | None = None
     found_state: State | None = None
@@ -126,6 +126,8 @@ class _Run:
         self.saved_at = time.monotonic()
         self.trainable = {name: p.requires_grad for name, p in method.named_parameters()}
         self.optimizer: torch.optim.Optimizer | None = None
+        steps = settings.epochs * -(-len(splits.train) // settings.batch_size)
+        self.passes = max(1, -(-settings.least_steps // steps))  # over the rows, in an epoch
         self.momentum: dict[str, Any] = {}  # of the last phase that was no probe, by the parameter's name
         check_parts(method, settings)
         if settings.batch_norm == "synchronised":
@@ -170,10 +172,10 @@ class _Run:
         else:
             progress.epoch, progress.best, progress.best_state = 0, None, None
             progress.found_state = self._state() if phase.keep == "none" else None
-        while progress.epoch < phase.epochs and not progress.stopped:
+        while not self._ended(phase):
             self._fit_epoch(phase)
             leaves = parallel.anyone(self.pulse())
-            self._save(last=leaves or progress.stopped or progress.epoch == phase.epochs)
+            self._save(last=leaves or self._ended(phase))
             if leaves:
                 raise Left(f"asked to leave after epoch {len(progress.curve)}")
         if phase.keep == "last":
@@ -192,30 +194,18 @@ class _Run:
         method.on_phase_end(self._context(phase, defaultdict(list)))
 
     def _fit_epoch(self, phase: Phase) -> None:
-        method, progress, train = self.method, self.progress, self.splits.train
+        method, progress = self.method, self.progress
         torch.manual_seed(stream_seed(self.seed, "torch", phase.name, progress.epoch))
         logged: Logged = defaultdict(list)
         _set_modes(method)
-        ctx = self._context(phase, logged)
-        method.on_epoch_start(ctx)
-        rows = method.epoch_rows(shuffled(train, self.seed, len(progress.curve)), ctx)
+        method.on_epoch_start(self._context(phase, logged))
         number = len(progress.curve)
         try:
-            means = train_epoch(
-                method,
-                train,
-                rows,
-                self.optimizer,
-                self.settings,
-                epoch=progress.epoch,
-                factors=method.rates(ctx),
-                change=lambda batch: self.augmenter(batch, number) if self.augmenter else batch,
-                contexts=lambda batch, part: self._context(phase, logged, batch, part),
-                pulse=self.pulse,
-            )
+            passes = [self._pass(phase, n, logged) for n in range(self.passes)]
         except Diverged as error:
             raise Diverged(f"{error} in epoch {number + 1}") from None
-        progress.step += -(-len(rows.index) // self.settings.batch_size)
+        named = dict.fromkeys(name for own in passes for name in own)
+        means = {name: float(np.mean([own[name] for own in passes if name in own])) for name in named}
         plateau = isinstance(self.scheduler, ReduceLROnPlateau)
         self.scheduler.step(*[sum(means.values())] * plateau)
         found = evaluate(method, self.splits.validation)
@@ -224,7 +214,7 @@ class _Run:
             scores = all_scores(method.task, found)
         for name in wanted:
             choose("metric", name, scores, "what this method is scored by")
-        self._put_by(scores[wanted[1]], wanted[1])
+        self._put_by((_worth(scores[wanted[1]], wanted[1]), -scores["loss"]))
         method.on_epoch_end(self._context(phase, logged), scores)
         progress.epoch += 1
         entry = {f"loss/{name}": value for name, value in means.items()}
@@ -236,10 +226,37 @@ class _Run:
         if self.on_epoch and parallel.rank() == 0:
             self.on_epoch(entry)
 
-    def _put_by(self, value: float, metric: str) -> None:
-        """Put the weights by if they are the best of the phase."""
+    def _pass(self, phase: Phase, number: int, logged: Logged) -> dict[str, float]:
+        """Make pass `number` of an epoch over the rows and return the mean of each loss."""
+        progress, train = self.progress, self.splits.train
+        turn, ctx = len(progress.curve) * self.passes + number, self._context(phase, logged)
+        rows = self.method.epoch_rows(shuffled(train, self.seed, turn), ctx)
+        means = train_epoch(
+            self.method,
+            train,
+            rows,
+            self.optimizer,
+            self.settings,
+            span=(progress.epoch + number / self.passes, 1 / self.passes),
+            factors=self.method.rates(ctx),
+            change=lambda batch: self.augmenter(batch, turn) if self.augmenter else batch,
+            contexts=lambda batch, part: self._context(phase, logged, batch, part),
+            pulse=self.pulse,
+        )
+        progress.step += -(-len(rows.index) // self.settings.batch_size)
+        return means
+
+    def _ended(self, phase: Phase) -> bool:
+        """Say whether a phase has had its epochs, or more than `patience` says since its best, or the run is over."""
         progress = self.progress
-        if progress.best is None or _worth(value, metric) > _worth(progress.best, metric):
+        waited = len(progress.curve) - progress.best_epoch if progress.epoch and phase.keep == "best" else 0
+        tired = self.settings.patience is not None and waited >= self.settings.patience
+        return progress.stopped or tired or progress.epoch >= phase.epochs
+
+    def _put_by(self, value: tuple[float, float]) -> None:
+        """Put the weights by if they are the best of the phase; on few rows many epochs are as accurate."""
+        progress = self.progress
+        if progress.best is None or value > progress.best:
             progress.best, progress.best_epoch = value, len(progress.curve) + 1
             progress.best_state = self._state()
 

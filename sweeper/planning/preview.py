@@ -142,7 +142,9 @@ def _values(values: Mapping[str, Any]) -> str:
     )
 
 
-def _domain(name: str, domain: space.Domain) -> str:
+def _domain(name: str, domain: space.Domain | space.Cases) -> str:
+    if isinstance(domain, space.Cases):
+        return f"{name} {' or '.join(_domain('', own).strip() for own in domain.domains)}"
     body = (
         "|".join(map(str, domain.choices)) if domain.kind == "choice" else "{:g}…{:g}".format(*domain.bounds)
     )

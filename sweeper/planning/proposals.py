@@ -73,8 +73,11 @@ class Qmc(Sampler):
         if k > 1:
             sequence.fast_forward(k - 1)
         shares = sequence.random(1)[0]
-        values = {name: d.at(share) for (name, d), share in zip(self.space.items(), shares, strict=True)}
-        return space.restrict({**self.fixed, **values}, self.space)
+        values = dict(self.fixed)
+        for (name, domain), share in zip(self.space.items(), shares, strict=True):
+            if own := domain.given(values):
+                values[name] = own.at(share)
+        return values
 
 
 class Random(Sampler):
@@ -86,10 +89,10 @@ class Random(Sampler):
 
         sampler, values = optuna.samplers.RandomSampler(seed=_seed(self.seed, k)), dict(self.fixed)
         for name, domain in self.space.items():
-            if domain.active(values):
-                own = _distribution(domain)
-                drawn = domain.at(0.0) if own.single() else sampler.sample_independent(None, None, name, own)
-                values[name] = drawn
+            if own := domain.given(values):
+                drawn = _distribution(own)
+                single = drawn.single()
+                values[name] = own.at(0.0) if single else sampler.sample_independent(None, None, name, drawn)
         return values
 
 
@@ -121,8 +124,8 @@ class Tpe(Sampler):
             )
         draft, values = self.study.ask(), dict(self.fixed)
         for name, domain in self.space.items():
-            if domain.active(values):
-                values[name] = _suggest(draft, name, domain)
+            if own := domain.given(values):
+                values[name] = _suggest(draft, name, own)
         # a draft also knows what it drew for inactive parameters, which the ledger does not, so it must not stay
         self.study.tell(draft, state=optuna.trial.TrialState.FAIL)
         return values
@@ -131,12 +134,13 @@ class Tpe(Sampler):
         """Enter configuration k; Optuna sees what lies within the space."""
         import optuna
 
-        seen = {name: v for name, v in values.items() if name in self.space and self.space[name].holds(v)}
+        given = {name: self.space[name].given(values) for name in values if name in self.space}
+        seen = {name: own for name, own in given.items() if own and own.holds(values[name])}
         self.study.sampler = optuna.samplers.RandomSampler()  # draws nothing: all values are given
-        self.study.enqueue_trial(seen)
+        self.study.enqueue_trial({_label(name, own): values[name] for name, own in seen.items()})
         trial = self.study.ask()
-        for name in seen:
-            _suggest(trial, name, self.space[name])
+        for name, own in seen.items():
+            _suggest(trial, name, own)
         self.trials.append(trial)
 
     def tell(self, k: int, value: float | None, state: State, step: int = 1) -> None:
@@ -167,7 +171,13 @@ def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
     return kinds[domain.kind](*domain.bounds, log=domain.log)
 
 
+def _label(name: str, domain: Domain) -> str:
+    """Return what Optuna calls a parameter: it knows one domain under each name."""
+    return f"{name} {domain.case}" if domain.case else name
+
+
 def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401 - a value of the domain
+    name = _label(name, domain)
     if domain.kind == "choice":
         return trial.suggest_categorical(name, domain.choices)
     if domain.kind == "int":

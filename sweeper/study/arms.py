@@ -81,12 +81,12 @@ class Arm:
 
         A parameter that has no default takes the middle of its domain, the learning rate of a modality the general one.
         """
-        values = {name: self._start(name) for name in self.space}
-        return space.restrict({**values, **self.fixed}, self.space)
-
-    def _start(self, name: str) -> Any:  # noqa: ANN401 - any hyper-parameter value
-        general = self.base["train.lr"] if name.startswith(OF_ENCODER) else self.space[name].at(0.5)
-        return self.base.get(name, general)
+        values = dict(self.fixed)
+        for name, domain in space.ordered(self.space):
+            if own := domain.given(values):
+                general = self.base["train.lr"] if name.startswith(OF_ENCODER) else own.at(0.5)
+                values[name] = self.base.get(name, general)
+        return values
 
     def size(self, search: Search) -> int:
         """Return how many configurations are tried: one if nothing is searched, no more than a grid has."""

@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -28,7 +28,8 @@ Values = dict[str, Any]
 class Domain:
     """Where a hyper-parameter may lie: `bounds` of a float or int (log or linear), or `choices`.
 
-    `when` {other parameter: admissible values} makes it conditional; `points` is its resolution in a grid.
+    `when` {other parameter: admissible values} makes it conditional; `points` is its resolution in a grid. `case` is
+    its number among the domains of a parameter that has several.
     """
 
     kind: str
@@ -37,10 +38,12 @@ class Domain:
     choices: tuple[Any, ...] = ()
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     points: int = 5
+    case: int = 0
 
-    def active(self, values: Mapping[str, Any]) -> bool:
-        """Say whether the conditions hold among the values chosen so far."""
-        return all(name in values and values[name] in admissible for name, admissible in self.when)
+    def given(self, values: Mapping[str, Any]) -> Domain | None:
+        """Return the domain if its conditions hold among the values chosen so far."""
+        held = all(name in values and values[name] in admissible for name, admissible in self.when)
+        return self if held else None
 
     def holds(self, value: Any) -> bool:  # noqa: ANN401 - any hyper-parameter value
         """Say whether the domain holds the value; a default may lie outside what is searched."""
@@ -67,14 +70,45 @@ class Domain:
         return min(max(near, self.bounds[0]), self.bounds[1])
 
 
-Space = dict[str, Domain]
+@dataclass(frozen=True)
+class Cases:
+    """The domains of one parameter under different conditions, the learning rates of each optimiser say."""
+
+    domains: tuple[Domain, ...]
+
+    @property
+    def when(self) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        """The conditions of all of them."""
+        return tuple(condition for domain in self.domains for condition in domain.when)
+
+    def given(self, values: Mapping[str, Any]) -> Domain | None:
+        """Return the first domain whose conditions hold among the values chosen so far."""
+        return next((domain for domain in self.domains if domain.given(values)), None)
 
 
-def parse(name: str, given: Any, parameter: Parameter, where: str) -> Domain:  # noqa: ANN401 - any YAML value
-    """Return the domain that a mapping such as {float: [0.02, 1.0], log: true} describes.
+Space = dict[str, Domain | Cases]
+
+
+def is_domain(given: Any) -> bool:  # noqa: ANN401 - any YAML value
+    """Say whether a value of a space is a domain, or a list of some, and not what the parameter is fixed at."""
+    several = isinstance(given, list) and given and all(isinstance(v, Mapping) for v in given)
+    return bool(several) or isinstance(given, Mapping)
+
+
+def parse(name: str, given: Any, parameter: Parameter, where: str) -> Domain | Cases:  # noqa: ANN401 - any YAML value
+    """Return the domain that a mapping such as {float: [0.02, 1.0], log: true} describes, or a list of them.
 
     Raises UserError if it is empty, ill-formed, or holds values that the parameter does not admit.
     """
+    if not isinstance(given, list):
+        return _domain(name, given, parameter, where)
+    found = [replace(_domain(name, own, parameter, where), case=n) for n, own in enumerate(given, 1)]
+    if not all(own.when for own in found):
+        raise UserError(f"{where}: space of {name!r} lists several domains; each needs a `when` of its own")
+    return Cases(tuple(found))
+
+
+def _domain(name: str, given: Any, parameter: Parameter, where: str) -> Domain:  # noqa: ANN401 - any YAML value
     place = f"{where}: space of {name!r}"
     if not isinstance(given, Mapping):
         raise UserError(
@@ -125,9 +159,9 @@ def read_file(name: str) -> Mapping[str, Any]:
     return yamls.read(path.read_text(), path.name) if path.exists() else {}
 
 
-def ordered(space: Space) -> list[tuple[str, Domain]]:
+def ordered(space: Space) -> list[tuple[str, Domain | Cases]]:
     """Return the domains with every parameter after those its conditions name; raise UserError on a circle."""
-    done: dict[str, Domain] = {}
+    done: Space = {}
     waiting = dict(space)
     while waiting:
         ready = [n for n, d in waiting.items() if all(w not in waiting for w, _ in d.when)]
@@ -144,7 +178,7 @@ def restrict(values: Values, space: Space) -> Values:
     """Return `values` without the parameters of the space whose conditions do not hold."""
     kept = {k: v for k, v in values.items() if k not in space}
     for name, domain in ordered(space):
-        if name in values and domain.active(kept):
+        if name in values and domain.given(kept):
             kept[name] = values[name]
     return kept
 
@@ -154,12 +188,13 @@ def grid(space: Space, fixed: Values) -> Iterator[Values]:
     return _branches(ordered(space), fixed)
 
 
-def _branches(domains: Sequence[tuple[str, Domain]], values: Values) -> Iterator[Values]:
+def _branches(domains: Sequence[tuple[str, Domain | Cases]], values: Values) -> Iterator[Values]:
     if not domains:
         yield values
         return
     (name, domain), *rest = domains
-    for option in [{name: v} for v in domain.grid()] if domain.active(values) else [{}]:
+    own = domain.given(values)
+    for option in [{name: v} for v in own.grid()] if own else [{}]:
         yield from _branches(rest, {**values, **option})
 
 

@@ -17,7 +17,7 @@ from sweeper.study.arms import OF_ENCODER, Arm
 from sweeper.study.payloads import Payload
 from sweeper.study.places import place
 from sweeper.study.schema import MethodEntry, Study
-from sweeper.study.space import Space, Values
+from sweeper.study.space import Cases, Space, Values
 
 MOST_FILES = 1000  # of pre-trained weights
 
@@ -251,9 +251,9 @@ def _space(
     settings = bridge.settings.parameters(data.inputs)
     schema = {f"train.{k}": p for k, p in settings.items()} | method.parameters
     given = {
-        **{f"train.{k}": v for k, v in space.read_file("common").get("space", {}).items()},
+        **space.read_file("common").get("space", {}),
         **own.get("space", {}),
-        **{f"train.{k}": v for k, v in study.train.items()},
+        **{f"train.{k}": v for k, v in _lengths(study.train).items()},
         **study.space,
         **entry.space,
         **more,
@@ -263,12 +263,14 @@ def _space(
         if name.startswith(OF_ENCODER) and name not in schema:
             continue  # of a modality that another dataset has
         choose("hyper-parameter", name, schema, where)
-        if isinstance(value, Mapping):
+        if space.is_domain(value):
             domains[name] = space.parse(name, value, schema[name], where)
         else:
             fixed[name] = schema[name].admit(value, f"{where}: {name}")
     if not method.facts["trains"]:
-        domains = {name: domain for name, domain in domains.items() if not name.startswith("train.")}
+        fixed, domains = (
+            {k: v for k, v in values.items() if not k.startswith("train.")} for values in (fixed, domains)
+        )
     used = _modalities(method, fixed, domains, list(data.inputs))
     unused = {f"{OF_ENCODER}{m}" for m in data.inputs if m not in used}
     fixed, domains = ({k: v for k, v in values.items() if k not in unused} for values in (fixed, domains))
@@ -279,8 +281,18 @@ def _space(
     for name, parameter in method.parameters.items():
         if parameter.default is bridge.REQUIRED and name not in fixed and name not in domains:
             raise UserError(f"{where} needs {name!r} ({parameter.admissible}); set it in the method's space")
-    known = {**{k: p.default for k, p in schema.items()}, **published, **fixed}
+    meant = {**{k: p.default for k, p in schema.items()}, **published}
+    known = {**meant, **fixed}
+    for name, domain in domains.items():
+        own = domain.given(known)
+        if isinstance(domain, Cases) and own and own != domain.given(meant):
+            published[name] = own.at(0.5)  # what is published is for another optimiser, say
     return fixed, _reachable(domains, known, schema, where), published, used
+
+
+def _lengths(train: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a study's settings; one that says how many epochs there are is not asked for more steps than they have."""
+    return {"least_steps": 0, **train} if "epochs" in train else train
 
 
 def _preset(own: Mapping[str, Any], entry: MethodEntry, where: str) -> Mapping[str, Any]:
@@ -309,17 +321,20 @@ def _reachable(domains: Space, known: Values, schema: Mapping[str, Parameter], w
     Conditions on parameters that are not searched are decided here, by their `known` values, and dropped.
     """
     found: Space = {}
-    for name, domain in space.ordered(domains):
-        place = f"`when` of {name!r} ({where})"
-        when = tuple(
-            (
-                choose("hyper-parameter", other, schema, place),
-                tuple(schema[other].admit(v, place) for v in ok),
+    for name, given in space.ordered(domains):
+        place, can_hold = f"`when` of {name!r} ({where})", []
+        for domain in given.domains if isinstance(given, Cases) else (given,):
+            when = tuple(
+                (
+                    choose("hyper-parameter", other, schema, place),
+                    tuple(schema[other].admit(v, place) for v in ok),
+                )
+                for other, ok in domain.when
             )
-            for other, ok in domain.when
-        )
-        if all(other in found or (other not in domains and known[other] in ok) for other, ok in when):
-            found[name] = replace(domain, when=tuple(w for w in when if w[0] in found))
+            if all(other in found or (other not in domains and known[other] in ok) for other, ok in when):
+                can_hold.append(replace(domain, when=tuple(w for w in when if w[0] in found)))
+        if can_hold:
+            found[name] = Cases(tuple(can_hold)) if len(can_hold) > 1 else can_hold[0]
     return found
 
 

@@ -38,7 +38,7 @@ STUDY = {
     "space": LR,
     "search": {"configurations": 9, "seeds": [0, 1, 2, 3]},
     "final": {"seeds": [100, 101]},
-    "train": {"epochs": 18},
+    "train": {"epochs": 18, "optimizer": "sgd"},
 }
 PER_ARM = (
     9 + 5 + 2 * 3 + 2
@@ -428,7 +428,8 @@ def test_nothing_to_search_means_only_final_runs():
     assert [(run.stage, run.seed) for run in life.ran] == [("final", 100), ("final", 101)]
     (selected,) = life.book.of(Selected)
     assert selected.rule == "the only configuration"
-    assert selected.parameters == fixed | {"train.epochs": 18}
+    length = {"train.epochs": 18, "train.least_steps": 0}
+    assert selected.parameters == fixed | length | {"train.optimizer": "sgd"}
 
 
 # What Optuna is told

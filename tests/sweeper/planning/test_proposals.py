@@ -15,7 +15,7 @@ from sweeper.models.errors import UserError
 from sweeper.planning.proposals import SAMPLERS
 from sweeper.study import space
 from sweeper.study.schema import Search
-from sweeper.study.space import Domain
+from sweeper.study.space import Cases, Domain
 
 PLAIN = {
     "lr": Domain("float", (0.001, 1.0), log=True),
@@ -27,6 +27,15 @@ CONDITIONAL = {
     "mode": Domain("choice", choices=("off", "on")),
     "steps": Domain("int", (1, 20), log=True, when=(("mode", ("on",)),)),
     "rate": Domain("float", (0.1, 1.0), when=(("mode", ("on",)),)),
+}
+CASES = {
+    "mode": Domain("choice", choices=("off", "on")),
+    "rate": Cases(
+        (
+            Domain("float", (0.1, 1.0), log=True, when=(("mode", ("on",)),), case=1),
+            Domain("float", (2.0, 3.0), points=16, when=(("mode", ("off",)),), case=2),
+        )
+    ),
 }
 DEFAULTS = {"lr": 0.01, "share": 0.5, "layers": 2, "kind": "a"}
 
@@ -92,7 +101,18 @@ def test_conditions_hold_in_every_proposal(sampler):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize(("domains", "defaults"), [(PLAIN, DEFAULTS), (CONDITIONAL, {"mode": "off"})])
+def test_a_parameter_lies_in_the_domain_of_its_case(sampler):
+    asked = played(made(sampler, CASES, {"mode": "off", "rate": 2.5}), 10)
+    assert {values["mode"] for values in asked} == {"on", "off"}
+    for values in asked:
+        assert CASES["rate"].given(values).holds(values["rate"])
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    ("domains", "defaults"),
+    [(PLAIN, DEFAULTS), (CONDITIONAL, {"mode": "off"}), (CASES, {"mode": "off", "rate": 2.5})],
+)
 def test_a_restart_at_any_number_goes_on_in_the_same_way(sampler, domains, defaults):
     asked = played(made(sampler, domains, defaults), 16)
     for restart in range(1, 16):

@@ -13,7 +13,7 @@ from sweeper.models.schema.parameters import REQUIRED, Parameter
 from sweeper.models.schema.ranges import ShareBelow1
 from sweeper.study import space, unfold
 from sweeper.study.schema import parse
-from sweeper.study.space import Domain
+from sweeper.study.space import Cases, Domain
 
 FLOAT, INT, MODE = Parameter(float, 0.1), Parameter(int, 1), Parameter(Literal["a", "b", "c"], "a")
 SHARE = Parameter(ShareBelow1, 0.5)
@@ -173,14 +173,73 @@ def test_many_parameters_of_which_few_are_active_do_not_multiply():
     assert len(list(space.grid({**domains, "mode": mode}, {}))) == 40 * 5
 
 
+RATES = Cases(
+    (
+        Domain("float", (0.1, 1.0), points=2, when=(("mode", ("fixed",)),), case=1),
+        Domain("int", (2, 3), points=2, when=(("mode", ("learned", "both")),), case=2),
+    )
+)
+
+
+def test_a_parameter_may_have_a_domain_for_each_case():
+    given = [
+        {"float": [0.1, 1.0], "points": 2, "when": {"mode": "fixed"}},
+        {"int": [2, 3], "points": 2, "when": {"mode": ["learned", "both"]}},
+    ]
+    assert space.is_domain(given)
+    assert space.parse("rate", given, Parameter(float | int, 1), "here") == RATES
+    domains = {"rate": RATES, "mode": NESTED["mode"]}
+    expected = [("fixed", 0.1), ("fixed", 1.0), ("learned", 2), ("learned", 3), ("both", 2), ("both", 3)]
+    assert [(v["mode"], v["rate"]) for v in space.grid(domains, {})] == expected
+    assert space.restrict({"mode": "none", "rate": 2}, domains) == {"mode": "none"}
+
+
+def test_each_case_says_when():
+    with pytest.raises(UserError, match="lists several domains; each needs a `when` of its own"):
+        space.parse("x", [{"float": [0, 1], "when": {"y": 1}}, {"float": [1, 2]}], FLOAT, "here")
+
+
+@pytest.mark.parametrize("given", [[], [0.1, 0.2], ["a"], 0.1, "a", None, [{"float": [0, 1]}, 3]])
+def test_other_lists_are_values(given):
+    assert not space.is_domain(given)
+
+
 # A method's space in a study
+
+
+def test_an_optimizer_that_a_study_fixes_decides_the_learning_rates():
+    searched, sgd, adam = (
+        arm_of("mla", {}, train=t) for t in ({}, {"optimizer": "sgd"}, {"optimizer": "adam"})
+    )
+    assert searched.defaults()["train.optimizer"] == "sgd"
+    assert searched.defaults()["train.lr"] == sgd.defaults()["train.lr"] == 0.001
+    assert sgd.space["train.lr"].bounds == (0.001, 0.3)
+    assert adam.space["train.lr"].bounds == (0.0001, 0.01)
+    assert arm_of("joint", {}, train={"optimizer": "sgd"}).defaults()["train.lr"] == 0.01
+    # what is published is for SGD
+    assert arm_of("joint", {}, train={"optimizer": "adam"}).defaults()["train.lr"] == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(
+    ("train", "least"),
+    [({}, 600), ({"epochs": 3}, 0), ({"epochs": 3, "least_steps": 5}, 5), ({"lr": 0.1}, 600)],
+)
+def test_few_rows_are_passed_over_more_often_where_a_study_does_not_count_epochs(train, least):
+    arm = arm_of("joint", {}, train=train)
+    assert arm.payload(arm.defaults(), "search", 0)["train"]["least_steps"] == least
+
+
+@pytest.mark.parametrize("train", [{}, {"epochs": 3}, {"lr": 0.1}])
+def test_what_trains_nothing_is_the_same_run_however_long_others_train(train):
+    arm, plain = (arm_of("linear", {"modality": None}, train=t) for t in (train, {}))
+    assert arm.key == plain.key
 
 
 def test_what_a_study_fixes_decides_conditions():
     learned = arm_of("lfm", {"schedule": "learned", "solver": "cg"})
     assert set(learned.space) >= {"alpha0", "eta_alpha", "damping", "solver_steps"}
     assert not {"solver_lr", "alpha", "scale", "schedule", "solver"} & set(learned.space)
-    assert all(domain.when == () for domain in learned.space.values())
+    assert all(domain.when == () for name, domain in learned.space.items() if not name.startswith("train."))
 
 
 def test_a_parameter_whose_condition_depends_on_an_inactive_one_is_inactive():
@@ -200,7 +259,7 @@ def test_the_study_overrides_the_methods_file_which_overrides_nothing_fixed():
     arm = arm_of("ogm", {"alpha": {"float": [1.0, 2.0]}}, train={"lr": 0.5}, space={"end": 0.5})
     assert arm.space["alpha"] == Domain("float", (1.0, 2.0))
     assert "train.lr" not in arm.space
-    assert arm.fixed == {"train.lr": 0.5, "end": 0.5}
+    assert arm.fixed == {"train.least_steps": 600, "train.lr": 0.5, "end": 0.5}
     assert arm.base["train.lr"] == 0.5
     payload = arm.payload(arm.defaults(), "search", 0)
     assert payload["train"]["lr"] == 0.5
