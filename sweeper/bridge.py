@@ -10,6 +10,7 @@ from sweeper.models.maths.metrics import check_metric, direction, is_share
 from sweeper.models.schema.digest import code_digest
 from sweeper.models.schema.entries import Entry, entries, entry
 from sweeper.models.schema.fit import check_fusion, check_method, chosen_augmentations, chosen_encoders
+from sweeper.models.schema.hooks import hooks_of
 from sweeper.models.schema.parameters import REQUIRED, Parameter
 from sweeper.models.training import settings
 from sweeper.models.training.run import Order, check_builds, execute, options_of, uncovered, write_json
@@ -36,6 +37,7 @@ __all__ = [
     "execute",
     "fingerprint",
     "fingerprint_files",
+    "hooks_of",
     "inputs",
     "is_share",
     "load_dataset",

@@ -11,12 +11,11 @@ import atexit
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from sweeper.bridge import REQUIRED, entries
 from sweeper.models.errors import UserError, choose, one_line
 from sweeper.study import schema
 from sweeper.study.places import place
@@ -124,7 +123,8 @@ def parser() -> argparse.ArgumentParser:
         "--remove", action="store_true", help="remove it"
     )
     for name in ("methods", "datasets"):
-        add(name, f"list the {name} and what can be set on each")
+        command = add(name, f"list the {name} in brief, or show the named ones in full")
+        command.add_argument("names", nargs="*", metavar="NAME")
     add("doctor", "check versions, resources, storage and MLflow")
     return top
 
@@ -238,17 +238,18 @@ def data_root(given: str | None) -> Path | None:
     return place("data root", text).resolve() if text else None
 
 
-def _list(kind: str) -> Callable[[argparse.Namespace], int]:
-    def command(_: argparse.Namespace) -> int:
-        for name, entry in entries(kind).items():
-            tasks = f" ({', '.join(entry.facts['tasks'])})" if kind == "method" else ""
-            print(f"{name}{tasks}: {' '.join(entry.doc.split(chr(10) * 2)[0].split())}")
-            for key, parameter in entry.parameters.items():
-                default = "required" if parameter.default is REQUIRED else parameter.default
-                print(f"    {key} = {default}    {parameter.admissible}")
-        return 0
+def _methods(options: argparse.Namespace) -> int:
+    from sweeper.service import catalogue
 
-    return command
+    print("\n".join(catalogue.methods(options.names)))
+    return 0
+
+
+def _datasets(options: argparse.Namespace) -> int:
+    from sweeper.service import catalogue
+
+    print("\n".join(catalogue.datasets(options.names)))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -267,8 +268,8 @@ COMMANDS = {
     "status": _status,
     "report": _report,
     "repro": _repro,
-    "methods": _list("method"),
-    "datasets": _list("dataset"),
+    "methods": _methods,
+    "datasets": _datasets,
     "gc": _gc,
     "doctor": _doctor,
 }

@@ -175,16 +175,41 @@ def test_a_report_of_half_a_study_shows_means_only_when_asked(said, begun):
 
 
 @pytest.mark.parametrize(("command", "kind"), [("methods", "method"), ("datasets", "dataset")])
-def test_what_can_be_named_is_listed_with_what_can_be_set(said, command, kind):
+def test_what_can_be_named_is_listed(said, command, kind):
     code, out, err = said(command)
     assert (code, err) == (0, "")
-    for name, entry in bridge.entries(kind).items():
-        title = f"{name} ({', '.join(entry.facts['tasks'])}): " if kind == "method" else f"{name}: "
-        block = f"\n{out}".split(f"\n{title}")[1]
-        for parameter in entry.parameters:
-            assert f"    {parameter} = " in block
-    assert "eps = 0.3    a number" in out or kind == "dataset"
-    assert "modality = required    text" in out or kind == "dataset"
+    listed = [line.split()[0].removesuffix(":") for line in out.splitlines() if not line.startswith(" ")]
+    assert listed == [*(["method"] if kind == "method" else []), *bridge.entries(kind)]
+
+
+@pytest.mark.parametrize(
+    ("command", "names"), [("methods", ["ogm", "joint"]), ("datasets", ["fsdd", "digits"])]
+)
+def test_what_is_named_is_shown_in_full_in_the_order_asked_for(said, command, names):
+    code, out, err = said(command, *names)
+    assert (code, err) == (0, "")
+    assert [page.splitlines()[0] for page in out.split("\n\n\n")] == names
+    for page, name in zip(out.split("\n\n\n"), names, strict=True):
+        entry = bridge.entry(command.removesuffix("s"), name)
+        assert entry.doc in page
+        for key, parameter in entry.parameters.items():
+            assert any(
+                line.startswith(f"{key} ") and line.endswith(parameter.admissible)
+                for line in page.splitlines()
+            )
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["methods", "joint", "lable_smoothing"], "unknown method 'lable_smoothing'; did you mean 'label_smoothing'?"),
+        (["datasets", "digit3"], "unknown dataset 'digit3'; did you mean 'digits3'?"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_misspelt_is_told_with_the_nearest(said, command, sentence):
+    code, out, err = said(*command)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"sweeper: {sentence}")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in cli.COMMANDS)])

@@ -1,0 +1,213 @@
+"""What can be named in a study, for whoever chooses: all methods and datasets in brief, or some of them in full."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from sweeper.bridge import REQUIRED, Entry, Parameter, entries, entry, hooks_of, settings
+from sweeper.study import space
+
+WIDTH = 120
+# Authors: Title. Venue Year, and perhaps where it is found
+CITATION = re.compile(r"(?P<authors>[^:]+): .+[.?] (?P<venue>[^.?]+) (?P<year>\d{4})(?:, .+)?")
+PRESETS = "Configuration 0 takes the value under `published`, or under the preset that a study names; else the default."
+
+
+def methods(names: Sequence[str]) -> Iterator[str]:
+    """Yield the lines on the named methods in full, or on all in brief; raise UserError for an unknown name."""
+    chosen = [entry("method", name) for name in names]
+    return _pages(map(_method, chosen)) if chosen else _overview(list(entries("method").values()))
+
+
+def datasets(names: Sequence[str]) -> Iterator[str]:
+    """Yield the lines on the named datasets in full, or on all in brief; raise UserError for an unknown name."""
+    chosen = [entry("dataset", name) for name in names]
+    return _pages(map(_dataset, chosen)) if chosen else _datasets(entries("dataset").values())
+
+
+def _pages(pages: Iterator[Iterator[str]]) -> Iterator[str]:
+    for number, page in enumerate(pages):
+        yield from ["", ""] if number else []
+        yield from page
+
+
+# Methods
+
+
+def _overview(every: Sequence[Entry]) -> Iterator[str]:
+    """Yield two or more lines for each method: what to tell them apart by, and what it does."""
+    rows = [
+        (e.name, *_paper(e), _tasks(e), _modalities(e), ", ".join(hooks_of(e)) or "none (the plain loop)")
+        for e in every
+    ]
+    header, *found = _table([("method", "paper", "year", "tasks", "modalities", "hooks"), *rows])
+    yield header
+    for e, row in zip(every, found, strict=True):
+        yield row
+        yield textwrap.fill(_summary(e), WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _method(method: Entry) -> Iterator[str]:
+    """Yield all that is known of a method."""
+    own = space.read_file(method.name)
+    common = space.read_file("common").get("space", {}) if method.facts["trains"] else {}
+    spaces = {
+        "search space": own.get("space") or {},
+        "common space": {f"train.{name}": domain for name, domain in common.items()},
+    }
+    yield from _title(method)
+    yield from _facts(method, own)
+    yield from _parameters(method, own, {name for domains in spaces.values() for name in domains})
+    for title, domains in spaces.items():
+        rows = [row for name, given in domains.items() for row in _domains(name, given)]
+        yield from ["", *_table([(title, "values", "when"), *rows])] if rows else []
+
+
+def _facts(method: Entry, own: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where a method comes from, what it fits, and where it enters the training loop."""
+    yield from _table(
+        [
+            ("paper", own.get("cite", "none is named")),
+            ("tasks", _tasks(method)),
+            ("modalities", _modalities(method)),
+            ("fusion", _fusion(method, own.get("fusion"))),
+            ("hooks", ", ".join(hooks_of(method)) or "none (the plain loop)"),
+        ]
+    )
+
+
+def _parameters(method: Entry, own: Mapping[str, Any], searched: Collection[str]) -> Iterator[str]:
+    """Yield what can be set: its default, the value in each preset that has another, what is admissible.
+
+    Of the trainer's settings those count that are searched or that a preset names.
+    """
+    presets = {name: values or {} for name, values in own.items() if name not in space.OF_FILE}
+    named = {*searched, *(key for values in presets.values() for key in values)}
+    train = {f"train.{k}": p for k, p in settings.parameters().items() if f"train.{k}" in named}
+    rows = method.parameters | train
+    columns = {
+        name: {k: v for k, v in values.items() if k in rows and v != rows[k].default}
+        for name, values in presets.items()
+    }
+    columns = {name: values for name, values in columns.items() if values}
+    body = [
+        (key, _default(p), *(_word(v[key]) if key in v else "" for v in columns.values()), p.admissible)
+        for key, p in rows.items()
+    ]
+    if body:
+        yield from ["", *_table([("parameter", "default", *columns, "admissible"), *body])]
+    if columns:
+        yield PRESETS
+
+
+def _domains(name: str, given: Any) -> Iterator[tuple[str, str, str]]:  # noqa: ANN401 - any YAML value
+    """Yield (name, values, condition) for each domain of a parameter, or its fixed value; only the first has a name."""
+    if not isinstance(given, Mapping | list):
+        yield name, f"{_word(given)}, fixed", ""
+        return
+    for domain in given if isinstance(given, list) else [given]:
+        conditions = (
+            f"{other} = {_choices(values if isinstance(values, list) else [values])}"
+            for other, values in domain.get("when", {}).items()
+        )
+        yield name, _values(domain), ", ".join(conditions)
+        name = ""
+
+
+def _values(domain: Mapping[str, Any]) -> str:
+    if "choice" in domain:
+        return _choices(domain["choice"])
+    low, high = domain.get("float") or domain["int"]
+    return f"{low} … {high}" + (", log" if domain.get("log") else "")
+
+
+def _choices(values: Sequence[Any]) -> str:
+    return " | ".join(map(_word, values))
+
+
+def _paper(method: Entry) -> tuple[str, str]:
+    """Return the first author with the venue, and the year, as far as the citation has the form."""
+    found = CITATION.fullmatch(space.read_file(method.name).get("cite", ""))
+    if not found:
+        return "", ""
+    authors = re.split(", | and ", found["authors"])
+    first = f"{authors[0]} et al." if len(authors) > 2 else found["authors"]
+    return f"{first}, {found['venue']}", found["year"]
+
+
+def _tasks(method: Entry) -> str:
+    left_out = [name for name in entries("task") if name not in method.facts["tasks"]]
+    if len(left_out) > 1:
+        return ", ".join(method.facts["tasks"])
+    return f"any but {left_out[0]}" if left_out else "any"
+
+
+def _modalities(method: Entry) -> str:
+    least, most = method.facts["modalities"]
+    if most:
+        return f"{least} to {most}" if least < most else str(least)
+    return f"{least} or more" if least > 1 else "any"
+
+
+def _fusion(method: Entry, made_for: str | None) -> str:
+    if not method.facts["fuses"]:
+        return "none"
+    if made_for:
+        return f"{made_for}, which it is made for"
+    every = entries("fusion")
+    fitting = [name for name, e in every.items() if e.facts["reads"] in method.facts["reads"]]
+    return "any" if len(fitting) == len(every) else ", ".join(fitting)
+
+
+# Datasets
+
+
+def _datasets(every: Sequence[Entry]) -> Iterator[str]:
+    """Yield what each dataset is, and its options."""
+    for e in every:
+        yield textwrap.fill(f"{e.name}: {_summary(e)}", WIDTH, subsequent_indent="  ")
+        yield from _table([(k, _default(p), p.admissible) for k, p in e.parameters.items()], "    ")
+
+
+def _dataset(dataset: Entry) -> Iterator[str]:
+    """Yield all that is known of a dataset."""
+    yield from _title(dataset)
+    options = [(k, _default(p), p.admissible) for k, p in dataset.parameters.items()]
+    yield from _table([("option", "default", "admissible"), *options]) if options else ["no options"]
+
+
+# Both
+
+
+def _title(e: Entry) -> Iterator[str]:
+    yield from [e.name, "=" * len(e.name), e.doc, ""]
+
+
+def _summary(e: Entry) -> str:
+    """Return the first paragraph of its docstring; a dataset's begins with its name."""
+    return " ".join(e.doc.split("\n\n")[0].split()).removeprefix(f"`{e.name}`: ")
+
+
+def _default(parameter: Parameter) -> str:
+    return "required" if parameter.default is REQUIRED else _word(parameter.default)
+
+
+def _word(value: Any) -> str:  # noqa: ANN401 - any hyper-parameter value
+    """Return a value as YAML writes it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _table(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
+    """Yield each row in aligned columns, with lines below it for what its last column does not hold within WIDTH."""
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)][:-1]
+    below = indent + " " * sum(widths)
+    for *cells, last in rows:
+        before = indent + "".join(map(str.ljust, cells, widths))
+        yield (
+            textwrap.fill(last, WIDTH, initial_indent=before, subsequent_indent=below, break_long_words=False)
+            or before.rstrip()
+        )
