@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
 from sweeper.planning.proposals import SAMPLERS
-from sweeper.planning.racing import RULES, STOPPINGS, Curves, ended_at
+from sweeper.planning.racing import RULES, STOPPINGS, Curves, ended_at, ranked
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
@@ -224,14 +224,23 @@ class Race:
         if not scores:
             self.stopped = "no configuration finished its tuning seeds"
         elif self.rung + 1 == len(self.rungs):
-            best = max(scores, key=lambda k: (_mean(scores[k]), -k))
+            best, *_ = ranked(scores, self._losses(scores))
             seeds = f"{n} tuning seed{'s' * (n > 1)}"
             self._freeze(best, f"best mean of {self.metric} on validation over {seeds}")
         else:
-            self.alive = self.rule.survivors(scores)
+            self.alive = self.rule.survivors(scores, self._losses(scores))
             self.rung += 1
             more = search.seeds[n : self.rungs[self.rung]]
             self.queue.extend(self._run(k, "search", seed) for seed in more for k in self.alive)
+
+    def _losses(self, scores: Mapping[int, Mapping[int, float]]) -> dict[int, float]:
+        """Return the mean loss on validation of configurations, over the seeds of their scores."""
+        found = {}
+        for k, seeds in scores.items():
+            records = [self.record(self.runs[k, "search", seed]) for seed in seeds]
+            losses = [record.validation.get("loss", math.inf) for record in records]
+            found[k] = sum(losses) / len(losses)
+        return {k: loss for k, loss in found.items() if math.isfinite(loss)}
 
     def _freeze(self, k: int, rule: str) -> None:
         self.stage = "final"

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 Scores = Mapping[int, Mapping[int, float]]  # {configuration: {seed: value}} over common seeds
+Losses = Mapping[int, float]  # by which equal configurations are told apart, where they are known
+NONE: Losses = {}
 ALPHA = 0.1
 
 
@@ -22,7 +24,7 @@ class Rule(ABC):
         """Return how many seeds a configuration has at each rung."""
 
     @abstractmethod
-    def survivors(self, scores: Scores) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
         """Return the configurations that earn more seeds."""
 
     def most_alive(self, alive: int) -> int:
@@ -62,13 +64,13 @@ class NoRace(Rule):
         """Return all at once."""
         return [n_seeds]
 
-    def survivors(self, scores: Scores) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
         """Return all."""
         return sorted(scores)
 
 
 class Halving(Rule):
-    """Rungs of 1, 2, 4, … all seeds; the better half by mean survives, ties to the lower number."""
+    """Rungs of 1, 2, 4, … all seeds; the better half by mean survives."""
 
     def rungs(self, n_seeds: int) -> list[int]:
         """Return the powers of two below the number of seeds, and that number."""
@@ -78,9 +80,9 @@ class Halving(Rule):
         """Return half, rounded up."""
         return -(-alive // 2)
 
-    def survivors(self, scores: Scores) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
         """Return the better half."""
-        return sorted(_ranked(scores)[: math.ceil(len(scores) / 2)])
+        return sorted(ranked(scores, losses)[: math.ceil(len(scores) / 2)])
 
 
 class Paired(Rule):
@@ -94,9 +96,9 @@ class Paired(Rule):
         """Return 1, 2, 3, …, all."""
         return list(range(1, n_seeds + 1))
 
-    def survivors(self, scores: Scores) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
         """Return the leader and those whose deficit is within the bound."""
-        order = _ranked(scores)
+        order = ranked(scores, losses)
         leader, seeds = order[0], sorted(scores[order[0]])
         n = len(seeds)
         if n < 2 or len(order) < 2:
@@ -199,7 +201,7 @@ def ended_at(curve: Sequence[float], limits: Mapping[int, float]) -> int | None:
     return next((e for e in sorted(limits) if e <= len(curve) and curve[e - 1] < limits[e]), None)
 
 
-def _ranked(scores: Scores) -> list[int]:
-    """Return the configurations by mean, best first, ties to the lower number."""
+def ranked(scores: Scores, losses: Losses = NONE) -> list[int]:
+    """Return the configurations by mean, best first, ties to the lower loss on validation, then the lower number."""
     means = {k: float(np.mean(list(v.values()))) for k, v in scores.items()}
-    return sorted(means, key=lambda k: (-means[k], k))
+    return sorted(means, key=lambda k: (-means[k], losses.get(k, math.inf), k))

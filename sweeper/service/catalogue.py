@@ -57,7 +57,7 @@ def _method(method: Entry) -> Iterator[str]:
     common = space.read_file("common").get("space", {}) if method.facts["trains"] else {}
     spaces = {
         "search space": own.get("space") or {},
-        "common space": {f"train.{name}": domain for name, domain in common.items()},
+        "common space": common,
     }
     yield from _title(method)
     yield from _facts(method, own)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import bridge
-from sweeper.bridge import Entry, InputSpec, Parameter
+from sweeper.bridge import Entry, InputSpec
 from sweeper.models.errors import Misfit, UserError, choose
-from sweeper.study import space
+from sweeper.study import searched, space
 from sweeper.study.arms import OF_ENCODER, Arm
 from sweeper.study.payloads import Payload
 from sweeper.study.places import place
 from sweeper.study.schema import MethodEntry, Study
-from sweeper.study.space import Cases, Space, Values
+from sweeper.study.space import Values
 
 MOST_FILES = 1000  # of pre-trained weights
 
@@ -116,7 +116,7 @@ def _arm(
         bridge.check_method(method, chosen)
         parts.append(chosen)
         reads = chosen.facts["reads"]
-    fixed, domains, published, used = _space(study, method, entry, data, more)
+    fixed, domains, published, used = searched.space_of(study, method, entry, list(data.inputs), more)
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
     named = {m: e for m, e in study.encoders.items() if m in kinds}
@@ -238,104 +238,6 @@ def _each(method: Entry, data: Data, entry: MethodEntry) -> Iterator[tuple[Value
     if len(data.inputs) > 1 or not own.get("together"):
         for m in data.inputs:
             yield {parameter: m}, f" {m}"
-
-
-def _space(
-    study: Study, method: Entry, entry: MethodEntry, data: Data, more: Values
-) -> tuple[Values, Space, Values, list[str]]:
-    """Return (fixed values, domains, published defaults, modalities used) of an arm.
-
-    The study overrides the method's file.
-    """
-    own, where = space.read_file(method.name), f"method {method.name!r}"
-    settings = bridge.settings.parameters(data.inputs)
-    schema = {f"train.{k}": p for k, p in settings.items()} | method.parameters
-    given = {
-        **space.read_file("common").get("space", {}),
-        **own.get("space", {}),
-        **{f"train.{k}": v for k, v in _lengths(study.train).items()},
-        **study.space,
-        **entry.space,
-        **more,
-    }
-    domains, fixed = {}, {}
-    for name, value in given.items():
-        if name.startswith(OF_ENCODER) and name not in schema:
-            continue  # of a modality that another dataset has
-        choose("hyper-parameter", name, schema, where)
-        if space.is_domain(value):
-            domains[name] = space.parse(name, value, schema[name], where)
-        else:
-            fixed[name] = schema[name].admit(value, f"{where}: {name}")
-    if not method.facts["trains"]:
-        fixed, domains = (
-            {k: v for k, v in values.items() if not k.startswith("train.")} for values in (fixed, domains)
-        )
-    used = _modalities(method, fixed, domains, list(data.inputs))
-    unused = {f"{OF_ENCODER}{m}" for m in data.inputs if m not in used}
-    fixed, domains = ({k: v for k, v in values.items() if k not in unused} for values in (fixed, domains))
-    published = {
-        k: schema[choose("hyper-parameter", k, schema, where)].admit(v, k)
-        for k, v in _preset(own, entry, where).items()
-    }
-    for name, parameter in method.parameters.items():
-        if parameter.default is bridge.REQUIRED and name not in fixed and name not in domains:
-            raise UserError(f"{where} needs {name!r} ({parameter.admissible}); set it in the method's space")
-    meant = {**{k: p.default for k, p in schema.items()}, **published}
-    known = {**meant, **fixed}
-    for name, domain in domains.items():
-        own = domain.given(known)
-        if isinstance(domain, Cases) and own and own != domain.given(meant):
-            published[name] = own.at(0.5)  # what is published is for another optimiser, say
-    return fixed, _reachable(domains, known, schema, where), published, used
-
-
-def _lengths(train: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a study's settings; one that says how many epochs there are is not asked for more steps than they have."""
-    return {"least_steps": 0, **train} if "epochs" in train else train
-
-
-def _preset(own: Mapping[str, Any], entry: MethodEntry, where: str) -> Mapping[str, Any]:
-    """Return the settings that configuration 0 begins with: those published, or another set that the file brings."""
-    sets = {"published": {}} | {k: v for k, v in own.items() if k not in space.OF_FILE}
-    return sets[choose("preset", entry.preset, sets, where)] or {}
-
-
-def _modalities(method: Entry, fixed: Values, domains: Space, modalities: list[str]) -> list[str]:
-    """Return the modalities that a method reads: all, unless a parameter of it names one."""
-    parameter = space.read_file(method.name).get("per_modality")
-    if parameter is None:
-        return modalities
-    named = domains[parameter].choices if parameter in domains else (fixed[parameter],)
-    if None in named:
-        return modalities
-    try:
-        return [choose(parameter, value, modalities, f"method {method.name!r}") for value in named]
-    except UserError as error:  # another dataset may have it
-        raise Misfit(str(error)) from None
-
-
-def _reachable(domains: Space, known: Values, schema: Mapping[str, Parameter], where: str) -> Space:
-    """Return the domains whose conditions can hold, in an order in which those stand first that others depend on.
-
-    Conditions on parameters that are not searched are decided here, by their `known` values, and dropped.
-    """
-    found: Space = {}
-    for name, given in space.ordered(domains):
-        place, can_hold = f"`when` of {name!r} ({where})", []
-        for domain in given.domains if isinstance(given, Cases) else (given,):
-            when = tuple(
-                (
-                    choose("hyper-parameter", other, schema, place),
-                    tuple(schema[other].admit(v, place) for v in ok),
-                )
-                for other, ok in domain.when
-            )
-            if all(other in found or (other not in domains and known[other] in ok) for other, ok in when):
-                can_hold.append(replace(domain, when=tuple(w for w in when if w[0] in found)))
-        if can_hold:
-            found[name] = Cases(tuple(can_hold)) if len(can_hold) > 1 else can_hold[0]
-    return found
 
 
 def _label(kind: str, named: Payload) -> str:

@@ -77,10 +77,13 @@ def test_a_plan_lists_arms_configurations_runs_and_writes_nothing(said, study_fi
     )
     assert lines[1] == "joint: 3 configurations, up to 7 runs, 0 done"
     assert lines[2] == (
-        "  #0 the published defaults: train.epochs 2, train.lr 0.01, train.weight_decay 0.0001, train.batch_size 64"
+        "  #0 the published defaults: train.epochs 2, train.optimizer sgd,"
+        " train.weight_decay 0.0001, train.batch_size 64, train.lr 0.01"
     )
-    assert lines[3].startswith("  and 2 more from: train.lr 0.001…0.3 log, train.weight_decay 1e-06…0.01 log")
-    assert "train.batch_size 32|64|128" in lines[3]
+    assert lines[3].startswith(
+        "  and 2 more from: train.optimizer sgd|adam, train.weight_decay 1e-06…0.01 log"
+    )
+    assert "train.batch_size 32|64|128, train.lr 0.001…0.3 log or 0.0001…0.01 log" in lines[3]
     assert lines[4] == "ogm: 3 configurations, up to 7 runs, 0 done"
     assert "ge False" in lines[5]
     assert lines[-2].startswith("at once: up to ")
@@ -112,7 +115,12 @@ def test_a_plan_takes_overrides_and_names_of_shipped_studies(said, study_file):
 
 
 def test_a_plan_of_a_grid_counts_its_points(said, study_file):
-    two = {"train.lr": {"choice": [0.1, 0.2]}, "train.weight_decay": 0.0, "train.batch_size": 64}
+    two = {
+        "train.lr": {"choice": [0.1, 0.2]},
+        "train.optimizer": "sgd",
+        "train.weight_decay": 0.0,
+        "train.batch_size": 64,
+    }
     search = {"sampler": "grid", "configurations": 50, "seeds": [0]}
     _, out, _ = said("plan", study_file(methods=["joint"], space=two, search=search))
     assert "joint: 3 configurations, up to 5 runs" in out  # two points and the default

@@ -33,7 +33,7 @@ def test_an_epoch_passes_over_the_rows_as_often_as_the_steps_of_all_epochs_ask(l
 def test_passes_have_orders_of_their_own():
     method, _ = trained(epochs=2, least_steps=12)
     batches = [batch.index.tolist() for batch in method.seen]
-    assert len({tuple(sum(batches[n : n + 3], [])) for n in range(0, 12, 3)}) == 4
+    assert len({str(batches[n : n + 3]) for n in range(0, 12, 3)}) == 4
 
 
 def test_warm_up_goes_on_over_passes():

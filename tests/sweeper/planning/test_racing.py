@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from sweeper.planning import racing
-from sweeper.planning.racing import RULES, STOPPINGS, Curves, Rule, Stopping, ended_at
+from sweeper.planning.racing import RULES, STOPPINGS, Curves, Rule, Stopping, ended_at, ranked
 from sweeper.study.schema import Search
 
 
@@ -76,6 +76,13 @@ def test_halving_keeps_the_better_half_and_the_earlier_of_equals():
     scores = {0: {0: 0.5}, 1: {0: 0.9}, 2: {0: 0.5}, 3: {0: 0.1}, 4: {0: 0.5}}
     assert RULES["halving"].survivors(scores) == [0, 1, 2]
     assert RULES["halving"].survivors({7: {0: 0.1}}) == [7]
+
+
+def test_equal_means_are_told_apart_by_the_loss_then_by_the_number():
+    scores = {k: {0: 0.5} for k in range(4)} | {4: {0: 0.9}}
+    assert ranked(scores) == [4, 0, 1, 2, 3]
+    assert ranked(scores, {0: 0.3, 2: 0.1, 3: 0.3}) == [4, 2, 0, 3, 1]
+    assert RULES["halving"].survivors(scores, {1: 0.1, 3: 0.2, 4: 9.0}) == [1, 3, 4]
 
 
 def test_none_keeps_all():

@@ -125,9 +125,11 @@ def test_a_published_value_is_told_where_it_is_not_the_default():
     assert space.read_file("joint")["published"] == {"train.lr": bridge.settings.parameters()["lr"].default}
     assert table("joint", "parameter") == [
         ["parameter", "default", "admissible"],
+        ["train.least_steps", "0", "a whole number from 0"],
         ["train.batch_size", "64", "a whole number from 1"],
         ["train.lr", "0.01", "a number from 0"],
         ["train.weight_decay", "0.0001", "a number from 0"],
+        ["train.optimizer", "sgd", "sgd | adam | adamw"],
     ]
 
 
@@ -150,7 +152,7 @@ def test_several_domains_of_one_parameter_are_several_lines(written):
         {"float": [0.001, 0.3], "log": True, "when": {"train.optimizer": "sgd"}},
         {"float": [0.0001, 0.01], "when": {"train.optimizer": ["adam", "adamw"]}},
     ]
-    written(common={"space": {"lr": rates, "clip": 40.0}})
+    written(common={"space": {"train.lr": rates, "train.clip": 40.0}})
     assert page("joint")[-3:] == [
         "train.lr      0.001 … 0.3, log  train.optimizer = sgd",
         "              0.0001 … 0.01     train.optimizer = adam | adamw",

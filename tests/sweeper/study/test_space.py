@@ -13,6 +13,7 @@ from sweeper.models.schema.parameters import REQUIRED, Parameter
 from sweeper.models.schema.ranges import ShareBelow1
 from sweeper.study import space, unfold
 from sweeper.study.schema import parse
+from sweeper.study.searched import space_of
 from sweeper.study.space import Cases, Domain
 
 FLOAT, INT, MODE = Parameter(float, 0.1), Parameter(int, 1), Parameter(Literal["a", "b", "c"], "a")
@@ -350,8 +351,8 @@ def test_a_parameter_without_default_must_be_given_or_searched():
     must = {**arm.method.parameters, "must": Parameter(float, REQUIRED)}
     method = replace(arm.method, parameters=must)
     study = parse({"study": "s", "dataset": "synthetic", "methods": ["ogm"]})
-    given = (study, method, study.methods[0], unfold._data({"name": "synthetic"}, None))
+    given = (study, method, study.methods[0], ["m0", "m1"])
     with pytest.raises(UserError, match=r"method 'ogm' needs 'must' \(a number\)"):
-        unfold._space(*given, {})
-    _, domains, _, _ = unfold._space(*given, {"must": {"float": [1.0, 3.0]}})
+        space_of(*given, {})
+    _, domains, _, _ = space_of(*given, {"must": {"float": [1.0, 3.0]}})
     assert replace(arm, method=method, space=domains).defaults()["must"] == 2.0
