@@ -31,13 +31,14 @@ class Result:
 class Cell:
     """One metric of one result: `shown` says whether it may show a mean, `text` what it says without marks.
 
-    `rank` is 1 (best), 2 (second) or 0 (others); `tied` means not significantly different from the best.
+    `rank` is 1 (best), 2 (second) or 0 (others); `tied` means not significantly different from the best. What stands
+    by seed stands by dataset where the cell is a mean rank.
     """
 
     metric: str
     axes: dict[str, str]
-    planned: tuple[int, ...] = ()
-    values: dict[int, float] = field(default_factory=dict)
+    planned: tuple[int, ...] | tuple[str, ...] = ()
+    values: dict[int, float] | dict[str, float] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     note: str = ""
     shown: bool = False

@@ -1,4 +1,4 @@
-"""Which figures a study gets: its table, its search, its curves, what its methods logged, and what noise does.
+"""Which figures a study gets: table, mean ranks, search, curves, what its methods logged, and what noise does.
 
 `python -m sweeper.reports.figures STORAGE STUDY` draws them once its input ends: a process of its own, which can make
 itself ready while the last runs are under way, and draw while all else is closed.
@@ -22,6 +22,7 @@ from sweeper.study.arms import short_names
 
 Curve = list[dict[str, float]]  # by epoch
 Curves = list[tuple[str, dict[int, list[float]]]]
+LEAST_RANKED = 3  # of two methods, one number says all
 COMMON = ("epoch", "loss/", "validation/")  # what every run logs; the rest is a method's own
 
 
@@ -31,6 +32,8 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
     final = {name: history.final(arm) for arm, name in history.names.items() if arm in history.selected}
     folder.mkdir(parents=True, exist_ok=True)
     made = plots.bars(found.table(partial=True), folder / "table")
+    if found.ranking and len(found.ranking.ranks) >= LEAST_RANKED:
+        made += plots.mean_ranks(found.ranking, folder / "ranks")
     curves = [(name, {s: list(r.curve) for s, r in own.items()}) for name, own in final.items() if own]
     if curves:
         made += plots.curves(curves, folder / "validation", ylabel=f"validation {metric}")

@@ -1,4 +1,4 @@
-"""Figures of a report: curves over epochs, best value against cost, cells of a table; values in, files out.
+"""Figures of a report: curves over epochs, best value against cost, cells of a table, mean ranks; values in, files out.
 
 Every figure is written as PNG and PDF and says n and what its band or bar is. The colours are those of Okabe
 and Ito (Color Universal Design, 2008), which colour-blind readers can tell apart; beyond seven arms the line
@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.reports.cells import ALPHA
 from sweeper.reports.statistics import mean_std
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sweeper.reports.cells import Cell
+    from sweeper.reports.ranks import Ranking
     from sweeper.reports.tables import Table
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
@@ -189,6 +191,60 @@ def _panel(axes: Axes, title: str, lines: Sequence[tuple[str, Cell]], percent: f
 def _count(cell: Cell) -> str:
     """Return how many seeds a cell has, and of how many where some are missing."""
     return f"n={len(cell.values)}" + ("" if cell.status == "complete" else f"/{len(cell.planned)}")
+
+
+def mean_ranks(ranking: Ranking, path: Path | str) -> list[Path]:
+    """Draw the critical-difference diagram: mean ranks on a line, best on the right, bars over what is not told apart.
+
+    Source: Demšar, JMLR 7 (2006), figure 1. Returns the files written.
+    """
+    names = [f"{name} {mean:.2f}" for name, mean in ranking.means.items()]
+    means, k = list(ranking.means.values()), len(names)
+    worst, best = max(k, 1 + ranking.difference), 1  # the difference may be longer than the line
+    lanes = _lanes(ranking.groups)
+    first = 1 + 0.5 * max(lanes, default=0)  # line of names, below the bars
+    lowest = first + math.ceil(k / 2) - 1
+    with _figure(path, 5.0 + 2 * CHARACTER * max(map(len, names)), 1.6 + 0.2 * lowest) as (figure, files):
+        axes = figure.subplots()
+        axes.set_xlim(worst, best)
+        axes.set_ylim(lowest + 0.5, -3)
+        for i, (name, mean) in enumerate(zip(names, means, strict=True)):
+            right = i < k / 2
+            y = first + (i if right else k - 1 - i)
+            end, side, shift = (best, "left", 4) if right else (worst, "right", -4)
+            axes.plot([mean, mean, end], [0, y, y], color="0.5", linewidth=0.8, clip_on=False)
+            axes.annotate(
+                name, (end, y), (shift, 0), textcoords="offset points", ha=side, va="center", fontsize="small"
+            )
+        for lane, (low, high) in zip(lanes, ranking.groups, strict=True):
+            axes.plot([low, high], [0.5 * lane] * 2, color="black", linewidth=3, solid_capstyle="butt")
+        axes.plot([best, best + ranking.difference], [-2.2] * 2, "|-", color=COLOURS[0], clip_on=False)
+        axes.text(
+            best + ranking.difference / 2, -2.4, f"CD {ranking.difference:.2f}", ha="center", va="bottom"
+        )
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.spines["top"].set(visible=True, position=("data", 0), bounds=(best, k))
+        axes.set_yticks([])
+        axes.xaxis.tick_top()
+        axes.set_xticks(range(1, k + 1, math.ceil(k / 15)))
+        figure.supxlabel(
+            f"mean rank by {ranking.metric} ({ranking.condition}) over n = {len(ranking.datasets)} datasets\n"
+            f"{ranking.test}; a bar joins what differs by less than CD (Nemenyi, α = {ALPHA})",
+            fontsize="small",
+            color="0.35",
+        )
+    return files
+
+
+def _lanes(groups: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the lane of each bar, counted from 1: the first in which it overlaps no other."""
+    ends: list[float] = []
+    found = []
+    for low, high in groups:
+        free = next((i for i, end in enumerate(ends) if end < low), len(ends))
+        ends[free : free + 1] = [high]
+        found.append(free + 1)
+    return found
 
 
 def _beside(labels: Sequence[str]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from sweeper.bridge import direction, is_share
 from sweeper.ledger.history import History
 from sweeper.ledger.records import ArmPlan
-from sweeper.reports import tables, writers
+from sweeper.reports import ranks, tables, writers
 from sweeper.reports.caption import caption
 from sweeper.reports.cells import Result
 
@@ -32,6 +32,7 @@ class Report:
     order: dict[str, list[str]]
     caption: list[str]
     headline: str
+    ranking: ranks.Ranking | None
 
     @property
     def complete(self) -> bool:
@@ -53,8 +54,9 @@ class Report:
         )
 
     def text(self, format: str = "md", *, partial: bool = False) -> str:
-        """Return the table and its caption as md, latex, csv or html."""
-        return writers.render(self.table(partial=partial), format, self.caption)
+        """Return the table, mean ranks over several datasets and the caption as md, latex, csv or html."""
+        table = ranks.beside(self.table(partial=partial), self.ranking)
+        return writers.render(table, format, self.caption)
 
 
 def build(
@@ -75,16 +77,19 @@ def build(
     down = list(rows) or [axis for axis in layout.rows if axis not in columns]
     down = down or [axis for axis in ("metric", "dataset") if axis not in across][:1]
     placed = _placed(results, down, across)
+    metric = plan.select.metric
+    ranking = ranks.rank(results, metric, plan.conditions[0], direction(metric))
     order = {axis: list(dict.fromkeys(r.axes[axis] for r in results)) for axis in results[0].axes}
     return Report(
         results,
         *placed,
         list(dict.fromkeys(metrics))
         or _measured(layout.metrics, results)
-        or _default_metrics(plan.select.metric, results),
+        or _default_metrics(metric, results),
         order,
-        caption(history),
-        plan.select.metric,
+        [*caption(history), *(ranking.sentences() if ranking else [])],
+        metric,
+        ranking,
     )
 
 

@@ -17,7 +17,7 @@ from itertools import product
 from sweeper.models.errors import UserError, choose
 from sweeper.reports.cells import ALPHA, LEAST_SEEDS, NOTHING, Cell, Result, varying
 from sweeper.reports.legend import about, how_ranked, how_to_read
-from sweeper.reports.statistics import paired_p
+from sweeper.reports.statistics import equal, paired_p
 
 PROBLEM = ("dataset", "condition", "metric")  # cells that differ in one of these are never compared
 
@@ -66,7 +66,7 @@ def pivot(
 
     measured = _measured(results)
     found = [
-        _cell(result, metric, partial)
+        cell_of(result, metric, partial)
         for result in results
         for metric in metrics
         if metric in measured.get(result.axes.get("dataset"), metrics)
@@ -118,7 +118,7 @@ def _check(results: Sequence[Result], axes: Labels, metrics: Sequence[str], dire
             choose("direction", directions[metric], ("max", "min"), f"metric {metric!r}")
 
 
-def _cell(result: Result, metric: str, partial: bool) -> Cell:
+def cell_of(result: Result, metric: str, partial: bool = False) -> Cell:
     """Return a metric's planned seeds; a finished run whose value is not finite counts as failed."""
     measured = {s: result.values[s][metric] for s in result.planned if metric in result.values.get(s, ())}
     values = {seed: value for seed, value in measured.items() if math.isfinite(value)}
@@ -195,7 +195,7 @@ def _ranked(cells: dict[Key, Cell], direction: str | None) -> dict[Key, Cell]:
     if direction is None or len(complete) < 2:
         return {}
     order = sorted(complete.values(), key=lambda cell: cell.summary[0], reverse=direction == "max")
-    best = [cell for cell in order if _equal(cell, order[0])]
+    best = [cell for cell in order if equal(cell.summary[0], order[0].summary[0])]
     rest = order[len(best) :]
 
     def marked(cell: Cell) -> Cell:
@@ -203,14 +203,9 @@ def _ranked(cells: dict[Key, Cell], direction: str | None) -> dict[Key, Cell]:
             return replace(cell, rank=1)
         common = [one for one in best if len(cell.values.keys() & one.values.keys()) >= LEAST_SEEDS]
         tied = any(paired_p(cell.values, one.values) >= ALPHA for one in common)
-        return replace(cell, rank=2 if _equal(cell, rest[0]) else 0, tied=tied)
+        return replace(cell, rank=2 if equal(cell.summary[0], rest[0].summary[0]) else 0, tied=tied)
 
     return {key: marked(cell) for key, cell in complete.items()}
-
-
-def _equal(a: Cell, b: Cell) -> bool:
-    """Say whether two means are the same number up to rounding errors of the sum."""
-    return math.isclose(a.summary[0], b.summary[0], rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _digits(summaries: list[tuple[float, float | None, int]], scale: float) -> int:

@@ -182,7 +182,8 @@ def _seeds(cell: Cell | None) -> str:
     """Return what every seed of a cell gave, for a tooltip."""
     if cell is None:
         return ""
-    parts = [f"seed {seed}: {value:.6g}" for seed, value in sorted(cell.values.items())]
+    seeds = {seed: f"seed {seed}" if isinstance(seed, int) else seed for seed in cell.values}
+    parts = [f"{seeds[seed]}: {value:.6g}" for seed, value in sorted(cell.values.items())]
     parts += [f"seed {seed}: {reason}" for seed, reason in sorted(cell.failed.items())]
     return ", ".join(parts) + (f" ({cell.note})" if cell.note else "")
 
