@@ -147,3 +147,8 @@ def test_second_stages_that_are_compared_share_their_first_one(name):
     arms = [arm for arm in unfold(loaded) if arm.method.name == "rw"]
     assert len({Run(arm, 0, arm.defaults(), "final", 100).training for arm in arms}) == 1
     assert all(arm.size(loaded.search) == 1 or set(arm.space) == {"train.lr"} for arm in arms)
+
+
+def test_the_benchmark_compares_every_method_that_classifies():
+    named = [entry.name for entry in study.load("imbalance_benchmark").methods]
+    assert sorted(named) == [m for m in METHODS if "classification" in entries("method")[m].facts["tasks"]]

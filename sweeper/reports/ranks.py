@@ -35,7 +35,7 @@ class Ranking:
     def test(self) -> str:
         """Friedman's test in words."""
         statistic, p = friedman(list(zip(*self.ranks.values(), strict=True)))
-        return f"Friedman's test {statistic:.2f}, " + ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+        return f"Friedman's test {statistic:.2f}, p = {p:.2g}"
 
     @cached_property
     def difference(self) -> float:
@@ -97,7 +97,7 @@ def beside(table: Table, ranking: Ranking | None) -> Table:
     for (row, column), cell in table.cells.items():
         own = ranking.ranks.get(_competitor(cell.axes))
         if own and (cell.metric, cell.axes["condition"]) == (ranking.metric, ranking.condition):
-            axes = {**cell.axes, "dataset": MEAN_RANK}
+            axes = {**cell.axes, "dataset": MEAN_RANK, "encoders": ""}
             place = (_moved(table.row_axes, row), _moved(table.column_axes, column))
             by_dataset = dict(zip(ranking.datasets, own, strict=True))
             text = f"{fmean(own):.2f}"

@@ -177,7 +177,7 @@ def test_mean_ranks_stand_as_a_further_dataset_and_the_caption_says_what_they_ar
         "unimodal left": "—",
     }
     assert found.caption[-2:] == [
-        "Mean rank: of 3 methods over 3 datasets, by accuracy (clean); Friedman's test 6.00, p = 0.050; those that"
+        "Mean rank: of 3 methods over 3 datasets, by accuracy (clean); Friedman's test 6.00, p = 0.05; those that"
         " differ by less than 1.91 are not told apart (Nemenyi, α = 0.05).",
         "Without a mean rank: unimodal left (not on every dataset).",
     ]
