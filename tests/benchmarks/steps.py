@@ -14,7 +14,6 @@ from sweeper.models.data import load_dataset
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.encoders.base import Encoder
 from sweeper.models.method import Method
-from sweeper.models.schema.entries import entries
 from sweeper.models.training.build import build_method
 from sweeper.models.training.settings import Settings
 from sweeper.models.training.splits import splits_of
@@ -58,9 +57,9 @@ def count(method: Method) -> Counter[str]:
 
 def cost(case: Case, rows: int) -> Cost:
     """Return what an epoch costs, of those that a method makes on so many rows."""
-    data, facts = images(rows), entries("method")[case.method].facts
+    data, fusion = images(rows), case.fuses_by
     encoders = {"image": {"name": "convnet", "width": 8, "norm": "group"}}
-    method = build_method(data.spec, encoders, {"name": "concat"} if facts["fuses"] else None, case.named, 0)
+    method = build_method(data.spec, encoders, {"name": fusion} if fusion else None, case.named, 0)
     passes, began = count(method), time.process_time()
     epochs = len(train(method, splits_of(data, method, 0), SETTINGS, 0).curve)
     seconds = time.process_time() - began
@@ -74,7 +73,8 @@ def main() -> None:
     """
     torch.set_num_threads(1)
     cost(next(case for case in CASES if case.method == "joint"), SHORT)
-    found = {case.method: [[cost(case, n) for n in (SHORT, LONG)] for _ in range(TURNS)] for case in CASES}
+    stepping = [case for case in CASES if not case.at_once]
+    found = {case.method: [[cost(case, n) for n in (SHORT, LONG)] for _ in range(TURNS)] for case in stepping}
 
     def slope(method: str, name: str) -> float:
         short, long = (min(getattr(turn[i], name) for turn in found[method]) for i in (0, 1))
@@ -84,8 +84,16 @@ def main() -> None:
     print(
         f"joint: {1000 * SETTINGS.batch_size * slope('joint', 'seconds'):.1f} ms a step of {SETTINGS.batch_size} rows"
     )
-    print("time over joint's, and passes of a row through each encoder (joint: 1 forward, 1 backward)")
+    print(
+        "time over joint's, and passes of a row through each encoder (joint: 1 forward, 1 backward, 2 times as dear)"
+    )
     for method in sorted(found):
         over = slope(method, "seconds") / slope("joint", "seconds")
-        passes = (f"{slope(method, way) / modalities:.2f} {way}" for way in ("forward", "backward"))
-        print(f"  {method}: {over:.2f} × joint; {', '.join(passes)}")
+        forward, backward = (slope(method, way) / modalities for way in ("forward", "backward"))
+        theory = (forward + 2 * backward) / 3
+        passes = (
+            f"{forward:.2f} forward, {backward:.2f} backward; {over / theory:.2f} × theory"
+            if theory
+            else "by stages"
+        )
+        print(f"  {method}: {over:.2f} × joint; {passes}")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.encoders.base import Encoder
 from sweeper.models.encoders.mlp import Mlp
 from sweeper.models.fusions.base import Fusion
 from sweeper.models.fusions.concat import Concat
+from sweeper.models.maths.eager import eager
 from sweeper.models.method import Method
 from sweeper.models.net import Net
 from sweeper.models.streams import torch_stream
@@ -191,6 +194,24 @@ def step(
     """Make all steps on a batch."""
     for _ in stepping(method, batch, ctx, optimizer, **more):
         pass
+
+
+def assert_trained_alone(method: Method) -> None:
+    """See that three steps of a method train each encoder and its head in `heads` as if there were no other."""
+    alone = {m: copy.deepcopy(nn.ModuleList([method.net.encoders[m], method.heads[m]])) for m in TWO}
+    optimizer = optimizer_of(method)
+    for seed in range(3):
+        step(method, batch_of(seed=seed), context(), optimizer)
+    for m, (encoder, head) in alone.items():
+        own = eager(torch.optim.SGD)([*encoder.parameters(), *head.parameters()], 0.1, 0.9, weight_decay=1e-2)
+        for seed in range(3):
+            batch = batch_of(seed=seed)
+            own.zero_grad()
+            cross_entropy(head(encoder(batch.inputs[m], None, "pooled")), batch.target).backward()
+            own.step()
+        for part, twin in ((encoder, method.net.encoders[m]), (head, method.heads[m])):
+            for name, value in part.named_parameters():
+                assert torch.allclose(twin.get_parameter(name), value, atol=1e-6), (m, name)
 
 
 def gradients(method: Method, batch: Batch, ctx: Context) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -10,7 +10,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sweeper.models.errors import UserError
-from sweeper.models.maths.eager import eager
 from sweeper.models.method import Method
 from sweeper.models.methods.gblend import ALONE, JOINT, TRAIN, Gblend, blend, gains
 from sweeper.models.schema.entries import entry
@@ -21,6 +20,7 @@ from tests.models.toys import (
     THREE,
     TWO,
     Normed,
+    assert_trained_alone,
     batch_of,
     context,
     gradients,
@@ -118,21 +118,7 @@ def test_weight_on_the_fused_loss_alone_is_joint_training_to_the_bit():
 
 
 def test_a_probe_of_a_modality_is_its_training_alone():
-    method, batch = in_part(ALONE), batch_of()
-    alone = {m: copy.deepcopy(torch.nn.ModuleList([method.net.encoders[m], method.heads[m]])) for m in TWO}
-    optimizer = optimizer_of(method)
-    for seed in range(3):
-        step(method, batch_of(seed=seed), context(), optimizer)
-    for m, (encoder, head) in alone.items():
-        own = eager(torch.optim.SGD)([*encoder.parameters(), *head.parameters()], 0.1, 0.9, weight_decay=1e-2)
-        for seed in range(3):
-            batch = batch_of(seed=seed)
-            own.zero_grad()
-            cross_entropy(head(encoder(batch.inputs[m], None, "pooled")), batch.target).backward()
-            own.step()
-        for name, value in encoder.named_parameters():
-            assert torch.allclose(method.net.encoders[m].get_parameter(name), value, atol=1e-6), (m, name)
-        assert torch.allclose(method.heads[m].weight, head.weight, atol=1e-6)
+    assert_trained_alone(in_part(ALONE))
 
 
 def test_a_probe_of_the_fusion_leaves_the_heads_alone():

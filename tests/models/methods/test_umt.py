@@ -1,6 +1,5 @@
 """Unimodal teachers: how they are trained and chosen, and what the student learns from them."""
 
-import copy
 import dataclasses
 
 import pytest
@@ -9,7 +8,6 @@ from torch.nn.functional import cross_entropy
 
 from sweeper.models.data.augment.base import Augmentation, Augmenter
 from sweeper.models.errors import UserError
-from sweeper.models.maths.eager import eager
 from sweeper.models.method import Method
 from sweeper.models.methods.umt import STUDENT, TEACHERS, Umt
 from sweeper.models.schema.entries import entry
@@ -22,12 +20,11 @@ from tests.models.toys import (
     THREE,
     TWO,
     Normed,
+    assert_trained_alone,
     batch_of,
     context,
     gradients,
     method_of,
-    optimizer_of,
-    step,
 )
 
 DATA = synthetic(train=48, validation=32, test=8)
@@ -117,19 +114,7 @@ def test_without_weight_there_are_no_teachers_to_train():
 def test_a_teacher_is_trained_on_its_modality_alone():
     method = method_of(Umt)
     method.stage.fill_(TEACHERS)
-    alone = {m: copy.deepcopy(torch.nn.ModuleList([method.net.encoders[m], method.heads[m]])) for m in TWO}
-    optimizer = optimizer_of(method)
-    for seed in range(3):
-        step(method, batch_of(seed=seed), context(), optimizer)
-    for m, (encoder, head) in alone.items():
-        own = eager(torch.optim.SGD)([*encoder.parameters(), *head.parameters()], 0.1, 0.9, weight_decay=1e-2)
-        for seed in range(3):
-            batch = batch_of(seed=seed)
-            own.zero_grad()
-            cross_entropy(head(encoder(batch.inputs[m], None, "pooled")), batch.target).backward()
-            own.step()
-        for name, value in encoder.named_parameters():
-            assert torch.allclose(method.net.encoders[m].get_parameter(name), value, atol=1e-6), (m, name)
+    assert_trained_alone(method)
 
 
 def chosen(method, name, *scores):
