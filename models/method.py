@@ -26,8 +26,9 @@ class Method(nn.Module):
     `fuses` says whether it uses the net's fusion, `reads` in which ways that may read encoders, `equal_widths` whether
     all features must have one width, `held_out` is the share of training rows it sets aside. `after_training` names
     the hyper-parameters that count only once all epochs are done: runs that differ in them alone share their training.
-    `trains` is False where all is fitted at once, so that nothing under `train.` counts; `floor` says that tables name
-    the arms on the same modalities that do not reach it.
+    `encodes` is False where the inputs themselves are read and no encoder is built, `trains` where all is fitted at
+    once, so that nothing under `train.` counts; `floor` says that tables name the arms on the same modalities that do
+    not reach it.
     """
 
     tasks: tuple[str, ...] = ("classification",)
@@ -37,6 +38,7 @@ class Method(nn.Module):
     equal_widths: bool = False
     held_out: float = 0.0
     after_training: tuple[str, ...] = ()
+    encodes: bool = True
     trains: bool = True
     floor: bool = False
     # the labels of the test conditions it can predict under, None: all

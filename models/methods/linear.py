@@ -46,16 +46,16 @@ class Linear(Method):
 
     tasks = ("classification", "multilabel", "regression", "segmentation")
     fuses = False
+    encodes = False
     trains = False
     floor = True
 
     def __init__(self, net: Net, task: Task, *, penalty: Positive = 1.0, modality: str | None = None) -> None:
         super().__init__(net, task)
         if modality is not None:
-            choose("modality", modality, net.encoders, "method 'linear'")
+            choose("modality", modality, net.spec.modalities, "method 'linear'")
         self.penalty = penalty
-        self.read = {m: net.spec.modalities[m] for m in net.encoders if modality in (None, m)}
-        net.encoders.clear()
+        self.read = {m: spec for m, spec in net.spec.modalities.items() if modality in (None, m)}
         if task.size and (unfit := [m for m, s in self.read.items() if s.kind not in ("image", "video")]):
             raise UserError(
                 f"method 'linear': modality {unfit[0]!r} is of kind {self.read[unfit[0]].kind}; admissible in"

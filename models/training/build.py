@@ -53,8 +53,9 @@ def build_method(
         check_fusion(wanted, spec.task, spec.name)
         check_method(chosen, wanted)
     reads = wanted.facts["reads"] if wanted else "pooled"
-    named = chosen_encoders(spec.modalities, encoders, reads, spec.name)
-    parts = {m: _encoder(m, named[m], spec, seed) for m in spec.modalities}
+    inputs = spec.modalities if chosen.facts["encodes"] else {}
+    named = chosen_encoders(inputs, encoders if inputs else {}, reads, spec.name)
+    parts = {m: _encoder(m, named[m], spec, seed) for m in inputs}
     if chosen.facts["equal_widths"]:
         parts = _aligned(parts, seed)
     task: Task = entry("task", spec.task).load()(spec)

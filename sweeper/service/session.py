@@ -161,7 +161,7 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
                 code=arm.code,
                 work=arm.work,
                 size=arm.size(study.search),
-                reads=tuple(arm.encoders),
+                reads=arm.reads,
                 floor=arm.method.facts["floor"],
             )
             for arm in arms

@@ -26,12 +26,14 @@ def own_key(work: str, key: str) -> str:
 class Arm:
     """One dataset × encoders × fusion × method of a study, its fixed values and the space that is searched.
 
-    `code` is the digest of the code that its runs use. Where `any_code` counts, the arm and its proposals are the same
-    under any, and `stand_in` (work, key) gives the key of a run that counts for one to be done.
+    `reads` are its modalities, `code` is the digest of the code that its runs use. Where `any_code` counts, the arm and
+    its proposals are the same under any, and `stand_in` (work, key) gives the key of a run that counts for one to be
+    done.
     """
 
     axes: dict[str, str]
     dataset: Payload
+    reads: tuple[str, ...]
     encoders: dict[str, Payload]
     augment: dict[str, list[Payload]]
     fusion: Payload | None

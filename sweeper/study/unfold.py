@@ -120,16 +120,17 @@ def _arm(
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
     named = {m: e for m, e in study.encoders.items() if m in kinds}
-    encoders = {
-        m: _checked("encoder", e) for m, e in bridge.chosen_encoders(inputs, named, reads, data.name).items()
-    }
-    wanted = {m: [_checked("augmentation", e) for e in own] for m, own in study.augment.items() if m in kinds}
+    read = bridge.chosen_encoders(inputs, named, reads, data.name) if method.facts["encodes"] else {}
+    encoders = {m: _checked("encoder", e) for m, e in read.items()}
+    changed = study.augment if method.facts["trains"] else {}
+    wanted = {m: [_checked("augmentation", e) for e in own] for m, own in changed.items() if m in kinds}
     augment = bridge.chosen_augmentations(inputs, wanted, data.name)
     parts += [bridge.entry("encoder", e["name"]) for e in encoders.values()]
     parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
     return Arm(
         axes=axes,
         dataset=data.payload,
+        reads=tuple(inputs),
         encoders=encoders,
         augment=augment,
         fusion=fusion,

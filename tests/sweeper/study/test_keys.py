@@ -260,12 +260,16 @@ def method(*names):
     return lambda place: place[2].split()[0] in names
 
 
+def encoded(place):
+    return not place[2].startswith("linear")
+
+
 def of_image(place):
-    return place[0] == "mixed" and not place[2].endswith(" m1")
+    return encoded(place) and place[0] == "mixed" and not place[2].endswith(" m1")
 
 
 def of_vector(place):
-    return place[0] != "mixed" or not place[2].endswith(" m0")
+    return encoded(place) and (place[0] != "mixed" or not place[2].endswith(" m0"))
 
 
 CODE = {

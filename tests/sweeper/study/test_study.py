@@ -374,13 +374,27 @@ def test_an_entry_may_fuse_by_something_else_than_the_study():
 def test_a_floor_is_an_arm_on_all_modalities_and_one_on_each_and_searches_its_own_parameter_alone():
     found = unfold(methods="linear")
     assert [arm.axes["method"] for arm in found] == ["linear", "linear m0", "linear m1"]
-    assert [tuple(arm.encoders) for arm in found] == [("m0", "m1"), ("m0",), ("m1",)]
+    assert [arm.reads for arm in found] == [("m0", "m1"), ("m0",), ("m1",)]
+    assert not any(arm.encoders for arm in found)
     assert [arm.fixed["modality"] for arm in found] == [None, "m0", "m1"]
     assert {tuple(arm.space) for arm in found} == {("penalty",)}
     alone = {"name": "synthetic", "modalities": 1}
     assert [arm.axes["method"] for arm in unfold(methods="linear", dataset=alone)] == ["linear"]
     (named,) = unfold(methods=[{"name": "linear", "space": {"modality": "m1"}}])
-    assert tuple(named.encoders) == ("m1",)
+    assert named.reads == ("m1",)
+
+
+def test_a_floor_stands_beside_encoders_that_only_others_can_use():
+    pictures = {"name": "synthetic", "task": "segmentation"}
+    study = {
+        "dataset": pictures,
+        "encoders": {"image": "maps"},
+        "fusion": "decoder",
+        "methods": ["linear", "joint"],
+    }
+    *floors, net = unfold(**study)
+    assert [arm.encoders for arm in floors] == [{}, {}, {}]
+    assert net.encoders.keys() == {"m0", "m1"}
 
 
 def test_a_dataset_is_called_by_its_label():
