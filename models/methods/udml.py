@@ -35,7 +35,8 @@ class Udml(Method):
     z_m is drawn from N(μ_m, Σ_m) in training and is μ_m in evaluation, both linear in the encoder's features.
     `uncertainty` estimated: a perceptron E_m with `hidden` units reads Σ_m and learns the level σ of noise that was
     added to the input (L_est); ρ = (`floor` + E)². `dependency`: α = M d_m / Σ d, d_m the 1-norm of what leaving m out
-    changes in the logits; its `scope` is a running mean over rows, fading by `momentum` a step, or the sample.
+    changes in the logits. Its `scope` is running: a mean over the rows and steps so far, fading by `momentum` a step,
+    of the weighted features; or sample: the row's own, before it is weighted.
 
     Phases: clean, a share `split` of the epochs: equal weights, L = L_task + `gamma` Σ_m L(logits of m alone).
     Warm-up, a share `warmup` of the others: noise, weights by α, L + `lambda_est` L_est. Noisy: weights by ρ too.
@@ -48,10 +49,9 @@ class Udml(Method):
     classification) or none (ρ = 1); `dependency` false: α = 1; `progression` false: all from the first epoch. Neutral:
     `uncertainty` none, `dependency` and `progression` false, `gamma` 0, `p_clean` 1 is joint training to the bit.
 
-    Deviations: ρ = E² as printed is `floor` towards 0; L_est is in units of `levels`, E reads standardised log Σ, d is
-    taken on unweighted features, L_task does not train E; absent modalities weigh nothing. `variant` released reads
-    all of these as the published program does; docs/methods/udml.md has both side by side, and the preset `released`
-    its settings.
+    Deviations: ρ = E² as printed is `floor` towards 0; L_est is in units of `levels`, E reads standardised log Σ,
+    L_task does not train E; absent modalities weigh nothing. `variant` released reads all of these as the published
+    program does; docs/methods/udml.md has both side by side, and the preset `released` its settings.
 
     The output's `extra` holds weight/m, dependency/m and uncertainty/m (w, α, ρ; ρ = 1 in the clean phase), each
     (B,); their means are logged. Raises UserError for energy outside of classification.
@@ -121,8 +121,8 @@ class Udml(Method):
         clean = int(self.split * epochs) if self.progression else 0
         warmup = int(self.warmup * (epochs - clean)) if self.progression else 0
         name = "noisy" if self.progression else "train"
-        first = [Phase("clean", clean, keep="last"), Phase("warmup", warmup, keep="last")]
-        return [*first, Phase(name, epochs - clean - warmup)]
+        first = [Phase("clean", clean, keep="last"), Phase("warmup", warmup, keep="last", optimizer="kept")]
+        return [*first, Phase(name, epochs - clean - warmup, optimizer="kept")]
 
     def on_epoch_start(self, ctx: Context) -> None:
         """Begin to collect what is logged."""
@@ -157,10 +157,10 @@ class Udml(Method):
             features = times(present, drawn)
         if self.estimator and (noisy or self.released):
             self._observe(log_variance, present)
-        if self.dependency and self.scope == "running" and not self.released:
-            self.changes.update(self._change(features), present)
         estimate = self._estimate(log_variance)
         output, weighted = self._fuse(features, self._log_rho(features, log_variance, estimate), present)
+        if self.dependency and self.scope == "running" and not self.released:
+            self.changes.update(self._change(weighted), present)
         losses = {"task": self.task.loss(output.fused, batch.target)}
         if self.gamma or self.released:
             alone = self._alone(weighted if self.released else features)

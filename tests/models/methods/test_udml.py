@@ -144,6 +144,7 @@ def test_stages_are_phases(options, epochs, expected):
     phases = toy(**options).phases(epochs)
     assert {p.name: p.epochs for p in phases} == expected
     assert [p.keep for p in phases] == ["last", "last", "best"]
+    assert [p.optimizer for p in phases] == ["fresh", "kept", "kept"]  # one optimiser from begin to end
 
 
 @pytest.mark.parametrize(("progression", "stages"), [(True, [0, 0, 1, 2]), (False, [2, 2, 2, 2])])
@@ -186,7 +187,10 @@ def test_evaluation_weighs_as_training_of_the_same_stage_does(phase):
     method, batch = toy(p_clean=1.0), batch_of()
     for layer in method.spread.values():
         torch.nn.init.constant_(layer.bias, -60.0)  # no randomness left in features
+    objective(method, batch, phase)
+    before = copy.deepcopy(method.changes)  # a step weighs by what the steps before it found
     trained = objective(method, batch, phase).output
+    method.changes = before
     method.eval()
     evaluated = method(batch)
     assert torch.allclose(evaluated.fused, trained.fused, atol=1e-5)
@@ -429,12 +433,23 @@ def test_with_all_parts_removed_it_is_joint_training_to_the_bit(modalities):
 def test_the_dependency_is_that_of_the_rows_so_far_or_of_the_sample():
     batch = batch_of()
     running, sample = toy(), toy(scope="sample")
+    objective(running, batch)
     alphas = [columns(objective(m, batch).output, "dependency") for m in (running, sample)]
     assert torch.equal(alphas[0], alphas[0][:1].expand(ROWS, 2))
     assert len(alphas[1].unique()) > ROWS
     features = sample(batch).features
     expected = dependencies(sample._change(features), every(ROWS, 2))
     assert torch.allclose(columns(sample(batch), "dependency"), expected)
+
+
+def test_the_running_dependency_is_that_of_the_weighted_output_and_settles():
+    """Closed form: d_m = M w_m a_m and w_m ∝ 1 / d_m, so w_m ∝ 1 / √a_m, with a_m the norm of m's logits."""
+    method = toy(modalities=THREE, uncertainty="none", p_clean=1.0, momentum=0.5)
+    batch = batch_of(THREE)
+    for _ in range(20):
+        found = objective(method, batch).output
+    w = method._change(found.features).mean(0).rsqrt()
+    assert torch.allclose(columns(found, "weight"), (w / w.sum()).expand(ROWS, 3), rtol=1e-4)
 
 
 def test_statistics_and_weights_count_present_modalities():
