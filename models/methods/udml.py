@@ -53,6 +53,9 @@ class Udml(Method):
     L_task does not train E; absent modalities weigh nothing. `variant` released reads all of these as the published
     program does; docs/methods/udml.md has both side by side, and the preset `released` its settings.
 
+    Not for data where one modality carries nearly all: 1 / α takes weight from it, and the fused output gets worse than
+    that modality alone, 84 against 91 % (docs/results.md, `udml_changes`). Equal weights give 93 there, `joint` 94.
+
     The output's `extra` holds weight/m, dependency/m and uncertainty/m (w, α, ρ; ρ = 1 in the clean phase), each
     (B,); their means are logged. Raises UserError for energy outside of classification.
     """
