@@ -36,7 +36,8 @@ def choose(kind: str, name: object, known: Iterable[str], where: str = "") -> st
     if isinstance(name, str) and name in names:
         return name
     names.sort()
-    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
+    near = get_close_matches(str(name), names, cutoff=0.5)
+    near.sort(key=lambda known: sorted(known) != sorted(str(name)))  # letters in another order are nearest
     hint = f"did you mean {near[0]!r}? " if near else ""
     place = f" in {where}" if where else ""
     raise UserError(f"unknown {kind} {name!r}{place}; {hint}admissible: {', '.join(names) or 'none'}")
