@@ -386,13 +386,8 @@ def test_a_floor_is_an_arm_on_all_modalities_and_one_on_each_and_searches_its_ow
 
 def test_a_floor_stands_beside_encoders_that_only_others_can_use():
     pictures = {"name": "synthetic", "task": "segmentation"}
-    study = {
-        "dataset": pictures,
-        "encoders": {"image": "maps"},
-        "fusion": "decoder",
-        "methods": ["linear", "joint"],
-    }
-    *floors, net = unfold(**study)
+    parts = {"encoders": {"image": "maps"}, "fusion": "decoder", "methods": ["linear", "joint"]}
+    *floors, net = unfold(dataset=pictures, select={"metric": "miou"}, **parts)
     assert [arm.encoders for arm in floors] == [{}, {}, {}]
     assert net.encoders.keys() == {"m0", "m1"}
 
