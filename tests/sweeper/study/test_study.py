@@ -385,7 +385,7 @@ def test_a_floor_is_an_arm_on_all_modalities_and_one_on_each_and_searches_its_ow
 
 
 def test_a_floor_stands_beside_encoders_that_only_others_can_use():
-    pictures = {"name": "synthetic", "task": "segmentation"}
+    pictures = {"name": "synthetic", "task": "segmentation", "kind": "image"}
     parts = {"encoders": {"image": "maps"}, "fusion": "decoder", "methods": ["linear", "joint"]}
     *floors, net = unfold(dataset=pictures, select={"metric": "miou"}, **parts)
     assert [arm.encoders for arm in floors] == [{}, {}, {}]
