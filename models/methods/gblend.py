@@ -38,9 +38,10 @@ class Gblend(Method):
     off, momentum included. Offline: one probe at the start, n = `share` of the run's epochs, then training at these
     weights. The cost counts: a probe takes 2 n of the run's epochs, each about as long as one of training, so that
     a run is as long as other methods'; online by default 6 of every 16 or so. Where a run is too short for both, n is
-    smaller; at 0 the weights are equal. What is kept is the best epoch of the last phase, and a schedule of the
-    learning rate begins anew with each phase. Neutral: w_joint = 1 alone is joint training. Logs `weight/<modality>`
-    and `weight/joint`.
+    smaller; at 0 the weights are equal. After a short probe O is near 0 and one head takes nearly all weight, which does
+    harm in a run of few epochs (docs/results.md, `lfm_table1`). What is kept is the best epoch of the last phase, and a
+    schedule of the learning rate begins anew with each phase. Neutral: w_joint = 1 alone is joint training. Logs
+    `weight/<modality>` and `weight/joint`.
 
     Source: Wang, Tran and Feiszli, CVPR 2020, equations 4 to 7 and Algorithms 1 and 2, which leaves the super-epoch and
     the probe to the user. Deviations: the offline probe is as long as a training in the paper; O² + 1e-6 divides; what
