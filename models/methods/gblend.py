@@ -38,8 +38,8 @@ class Gblend(Method):
     off, momentum included. Offline: one probe at the start, n = `share` of the run's epochs, then training at these
     weights. The cost counts: a probe takes 2 n of the run's epochs, each about as long as one of training, so that
     a run is as long as other methods'; online by default 6 of every 16 or so. Where a run is too short for both, n is
-    smaller; at 0 the weights are equal. After a short probe O is near 0 and one head takes nearly all weight, which does
-    harm in a run of few epochs (docs/results.md, `lfm_table1`). What is kept is the best epoch of the last phase, and a
+    smaller; at 0 the weights are equal. After a short probe O is near 0 and one head takes nearly all weight: a
+    run of few epochs suffers (docs/results.md, `lfm_table1`). What is kept is the best epoch of the last phase, and a
     schedule of the learning rate begins anew with each phase. Neutral: w_joint = 1 alone is joint training. Logs
     `weight/<modality>` and `weight/joint`.
 
