@@ -18,6 +18,7 @@ NAMES = (
     "away",
     "datasets",
     "memory",
+    "floors",
     "peers",
 )
 
