@@ -25,17 +25,17 @@ def space_of(
     own, where = space.read_file(method.name), f"method {method.name!r}"
     settings = bridge.settings.parameters(modalities)
     schema = {f"train.{k}": p for k, p in settings.items()} | method.parameters
-    common = dict(space.read_file("common").get("space", {}))
-    if "epochs" in study.train:  # who counts epochs means them
-        common.pop("train.least_steps", None)
     given = {
-        **common,
         **own.get("space", {}),
         **{f"train.{k}": v for k, v in study.train.items()},
         **study.space,
         **entry.space,
         **more,
     }
+    common = space.read_file("common").get("space", {})
+    if "train.epochs" in given:  # who counts epochs means them
+        common = {name: value for name, value in common.items() if name != "train.least_steps"}
+    given = {**common, **given}
     domains, fixed = {}, {}
     for name, value in given.items():
         if name.startswith(OF_ENCODER) and name not in schema:

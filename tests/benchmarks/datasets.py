@@ -31,7 +31,7 @@ def note(event, given):
 
 sys.addaudithook(note)
 """
-SPACE = {"train.weight_decay": 0.0, "train.batch_size": 64}
+SPACE = {"train.optimizer": "sgd", "train.weight_decay": 0.0, "train.batch_size": 64}
 
 
 def study(folder: Path) -> dict:

@@ -147,7 +147,7 @@ def ours() -> int:
         "methods": [{"name": "joint", "space": {"train.weight_decay": 1e-4, "train.batch_size": 64}}],
         "search": {"configurations": CONFIGURATIONS, "seeds": list(range(SEEDS)), "racing": "none"},
         "final": {"seeds": [100]},
-        "train": {"epochs": EPOCHS},
+        "train": {"epochs": EPOCHS, "optimizer": "sgd"},
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.yaml"

@@ -47,7 +47,7 @@ class Long(Method):
             marks.write(f"{ctx.epoch}\\n")
         time.sleep(0.5)
 '''
-FIXED = {"train.lr": 0.05, "train.weight_decay": 0.0, "train.batch_size": 32}
+FIXED = {"train.optimizer": "sgd", "train.lr": 0.05, "train.weight_decay": 0.0, "train.batch_size": 32}
 
 
 @pytest.fixture

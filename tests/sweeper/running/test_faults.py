@@ -108,8 +108,13 @@ def test_a_study_survives_interrupt_death_of_the_driver_and_death_of_a_worker(pl
 @pytest.mark.slow
 def test_what_runs_raise_is_told_in_the_table_and_tried_again_at_the_next_start(place):
     storage = place.root / "failures"
-    fixed = {"train.lr": 0.01, "train.weight_decay": 0.0, "train.batch_size": 64}
-    searched = {"train.lr": {"float": [0.001, 0.1]}, "train.weight_decay": 0.001, "train.batch_size": 64}
+    fixed = {"train.optimizer": "sgd", "train.lr": 0.01, "train.weight_decay": 0.0, "train.batch_size": 64}
+    searched = {
+        "train.optimizer": "sgd",
+        "train.lr": {"float": [0.001, 0.1]},
+        "train.weight_decay": 0.001,
+        "train.batch_size": 64,
+    }
     methods = [
         *({"name": name, "space": fixed} for name in ("joint", "broken", "diverging", "greedy")),
         {"name": "broken", "label": "searched", "space": searched},

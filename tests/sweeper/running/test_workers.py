@@ -61,7 +61,7 @@ class Broken(Method):
             raise ValueError("rank 1 alone")
         return super().loss(output, batch, ctx)
 '''
-FIXED = {"train.lr": 0.05, "train.weight_decay": 0.0, "train.batch_size": 32}
+FIXED = {"train.optimizer": "sgd", "train.lr": 0.05, "train.weight_decay": 0.0, "train.batch_size": 32}
 STUDY = {
     "study": "workers",
     "dataset": {

@@ -12,7 +12,7 @@ from sweeper import bridge
 from sweeper.ledger.file import Ledger
 from sweeper.models.training import run as training
 
-FIXED = {"train.lr": 0.1, "train.weight_decay": 0.0, "train.batch_size": 32}
+FIXED = {"train.optimizer": "sgd", "train.lr": 0.1, "train.weight_decay": 0.0, "train.batch_size": 32}
 SMALL = {
     "dataset": {"name": "synthetic", "train": 64, "validation": 48, "test": 48, "signal": 4.0},
     "search": {"configurations": 1},

@@ -226,8 +226,9 @@ def test_an_optimizer_that_a_study_fixes_decides_the_learning_rates():
     [({}, 600), ({"epochs": 3}, 0), ({"epochs": 3, "least_steps": 5}, 5), ({"lr": 0.1}, 600)],
 )
 def test_few_rows_are_passed_over_more_often_where_a_study_does_not_count_epochs(train, least):
-    arm = arm_of("joint", {}, train=train)
-    assert arm.payload(arm.defaults(), "search", 0)["train"]["least_steps"] == least
+    own = {f"train.{name}": value for name, value in train.items()}
+    for arm in (arm_of("joint", {}, train=train), arm_of("joint", own), arm_of("joint", {}, space=own)):
+        assert arm.payload(arm.defaults(), "search", 0)["train"]["least_steps"] == least
 
 
 @pytest.mark.parametrize("train", [{}, {"epochs": 3}, {"lr": 0.1}])
