@@ -60,12 +60,12 @@ class Diverging(Method):
     def loss(self, output, batch, ctx):
         return super().loss(output, batch, ctx) / 0
 '''
-GREEDY = '''
+HUNGRY = '''
 import torch
 from sweeper.models.method import Method
 
 
-class Greedy(Method):
+class Hungry(Method):
     """A method that wants more memory than there is."""
 
     def loss(self, output, batch, ctx):
@@ -91,7 +91,7 @@ class Place:
         self.root = root
         self.marks = root / "marks"
         self.marks.mkdir()
-        for name, text in {"slow": SLOW, "broken": BROKEN, "diverging": DIVERGING, "greedy": GREEDY}.items():
+        for name, text in {"slow": SLOW, "broken": BROKEN, "diverging": DIVERGING, "hungry": HUNGRY}.items():
             (root / f"{name}.py").write_text(text)
         self.environment = {
             **os.environ,

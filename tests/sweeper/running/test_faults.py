@@ -116,10 +116,10 @@ def test_what_runs_raise_is_told_in_the_table_and_tried_again_at_the_next_start(
         "train.batch_size": 64,
     }
     methods = [
-        *({"name": name, "space": fixed} for name in ("joint", "broken", "diverging", "greedy")),
+        *({"name": name, "space": fixed} for name in ("joint", "broken", "diverging", "hungry")),
         {"name": "broken", "label": "searched", "space": searched},
     ]
-    changes = {"methods": methods, "plugins": ["broken", "diverging", "greedy"], "train": {"epochs": 2}}
+    changes = {"methods": methods, "plugins": ["broken", "diverging", "hungry"], "train": {"epochs": 2}}
     study = place.study(**changes, search={"configurations": 6, "seeds": [0], "ahead": 1})
     (place.marks / "mended").unlink(missing_ok=True)
 
@@ -129,7 +129,7 @@ def test_what_runs_raise_is_told_in_the_table_and_tried_again_at_the_next_start(
     rows = {line.split("|")[1].strip(): line for line in out.splitlines() if line.startswith("|")}
     assert re.search(r"\d+\.\d ± \d+\.\d", rows["joint"])
     assert "failed 2/2 (ValueError" in rows["broken"]
-    assert "failed 2/2 (OOM" in rows["greedy"]
+    assert "failed 2/2 (OOM" in rows["hungry"]
     assert "2/2 (diverged)" in rows["diverging"]
     found = {method: [] for method in rows}
     for record in records(storage):
@@ -139,7 +139,7 @@ def test_what_runs_raise_is_told_in_the_table_and_tried_again_at_the_next_start(
         {"class": "ValueError", "message": "no such thing as 7"}
     ] * 2
     assert "broken.py" in found["broken"][0]["trace"]
-    assert [r["error"]["class"] for r in found["greedy"]] == ["OOM"] * 2
+    assert [r["error"]["class"] for r in found["hungry"]] == ["OOM"] * 2
     assert [r["status"] for r in found["diverging"]] == ["diverged"] * 2
     assert len(found["searched"]) == 3  # of six: the same error three times stops the arm
 
@@ -147,11 +147,11 @@ def test_what_runs_raise_is_told_in_the_table_and_tried_again_at_the_next_start(
     code, out, err = place.run(storage, study)
     assert code == 1, err
     again = [r["axes"]["method"] for r in records(storage)[sum(map(len, found.values())) :]]
-    assert {name: again.count(name) for name in set(again)} == {"broken": 2, "greedy": 2, "searched": 8}
+    assert {name: again.count(name) for name in set(again)} == {"broken": 2, "hungry": 2, "searched": 8}
     rows = {line.split("|")[1].strip(): line for line in out.splitlines() if line.startswith("|")}
     assert re.search(r"\d+\.\d ± \d+\.\d", rows["broken"])
     assert re.search(r"\d+\.\d ± \d+\.\d", rows["searched"])
-    assert "failed 2/2 (OOM" in rows["greedy"]
+    assert "failed 2/2 (OOM" in rows["hungry"]
 
 
 def test_a_storage_that_another_driver_uses(place, tmp_path, capsys, monkeypatch):
