@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeper.study import space
@@ -72,12 +73,8 @@ class Qmc(Sampler):
         sequence = qmc.Sobol(len(self.space), scramble=True, rng=self.seed)
         if k > 1:
             sequence.fast_forward(k - 1)
-        shares = sequence.random(1)[0]
-        values = dict(self.fixed)
-        for (name, domain), share in zip(self.space.items(), shares, strict=True):
-            if own := domain.given(values):
-                values[name] = own.at(share)
-        return values
+        shares = dict(zip(self.space, sequence.random(1)[0], strict=True))
+        return space.filled(self.space, self.fixed, lambda name, own: own.at(shares[name]))
 
 
 class Random(Sampler):
@@ -87,13 +84,13 @@ class Random(Sampler):
         """Return draw k."""
         import optuna
 
-        sampler, values = optuna.samplers.RandomSampler(seed=_seed(self.seed, k)), dict(self.fixed)
-        for name, domain in self.space.items():
-            if own := domain.given(values):
-                drawn = _distribution(own)
-                single = drawn.single()
-                values[name] = own.at(0.0) if single else sampler.sample_independent(None, None, name, drawn)
-        return values
+        sampler = optuna.samplers.RandomSampler(seed=_seed(self.seed, k))
+
+        def draw(name: str, domain: Domain) -> Any:  # noqa: ANN401 - a value of the domain
+            own = _distribution(domain)
+            return domain.at(0.0) if own.single() else sampler.sample_independent(None, None, name, own)
+
+        return space.filled(self.space, self.fixed, draw)
 
 
 class Tpe(Sampler):
@@ -122,10 +119,8 @@ class Tpe(Sampler):
                 group=True,
                 constant_liar=True,
             )
-        draft, values = self.study.ask(), dict(self.fixed)
-        for name, domain in self.space.items():
-            if own := domain.given(values):
-                values[name] = _suggest(draft, name, own)
+        draft = self.study.ask()
+        values = space.filled(self.space, self.fixed, partial(_suggest, draft))
         # a draft also knows what it drew for inactive parameters, which the ledger does not, so it must not stay
         self.study.tell(draft, state=optuna.trial.TrialState.FAIL)
         return values

@@ -12,7 +12,7 @@ from sweeper.bridge import Entry
 from sweeper.study import space
 from sweeper.study.payloads import Payload, digest, identity
 from sweeper.study.schema import Search
-from sweeper.study.space import Space, Values
+from sweeper.study.space import Domain, Space, Values
 
 OF_ENCODER = "train.lr."  # the beginning of a modality's own learning rate
 
@@ -83,12 +83,12 @@ class Arm:
 
         A parameter that has no default takes the middle of its domain, the learning rate of a modality the general one.
         """
-        values = dict(self.fixed)
-        for name, domain in space.ordered(self.space):
-            if own := domain.given(values):
-                general = self.base["train.lr"] if name.startswith(OF_ENCODER) else own.at(0.5)
-                values[name] = self.base.get(name, general)
-        return values
+
+        def start(name: str, domain: Domain) -> Any:  # noqa: ANN401 - any hyper-parameter value
+            general = self.base["train.lr"] if name.startswith(OF_ENCODER) else domain.at(0.5)
+            return self.base.get(name, general)
+
+        return space.filled(self.space, self.fixed, start)
 
     def size(self, search: Search) -> int:
         """Return how many configurations are tried: one if nothing is searched, no more than a grid has."""

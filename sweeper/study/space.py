@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -174,13 +174,13 @@ def ordered(space: Space) -> list[tuple[str, Domain | Cases]]:
     return list(done.items())
 
 
-def restrict(values: Values, space: Space) -> Values:
-    """Return `values` without the parameters of the space whose conditions do not hold."""
-    kept = {k: v for k, v in values.items() if k not in space}
+def filled(space: Space, fixed: Values, choice: Callable[[str, Domain], Any]) -> Values:
+    """Return the fixed values and `choice` (name, domain) of each parameter whose conditions hold among them all."""
+    values = dict(fixed)
     for name, domain in ordered(space):
-        if name in values and domain.given(kept):
-            kept[name] = values[name]
-    return kept
+        if own := domain.given(values):
+            values[name] = choice(name, own)
+    return values
 
 
 def grid(space: Space, fixed: Values) -> Iterator[Values]:

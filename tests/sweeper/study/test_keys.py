@@ -132,7 +132,12 @@ def test_parameters_that_are_inactive_do_not_count():
     (arm,) = unfold(methods=[own])
     values = {**arm.defaults(), "schedule": "constant", "alpha": 0.25}
     assert set(arm.space) >= {"alpha0", "eta_alpha"}
-    one, two = (space.restrict({**values, "alpha0": alpha0}, arm.space) for alpha0 in (0.5, 0.8))
+    one, two = (
+        space.filled(
+            arm.space, {}, lambda name, own, start=alpha0: {**values, "alpha0": start}.get(name, own.at(0.5))
+        )
+        for alpha0 in (0.5, 0.8)
+    )
     assert Run(arm, 0, one, "search", 0).key == Run(arm, 1, two, "search", 0).key
 
 
