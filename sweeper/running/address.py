@@ -46,9 +46,12 @@ def listens(address: str) -> bool:
 def closed() -> dict[str, str]:
     """Return the variables that close a Ray of one's own to others; to be set before Ray is imported.
 
-    It listens on loopback, where Ray looks for no other machine, and answers those alone who know its token.
+    It listens on loopback, where Ray looks for no other machine, and answers those alone who know its token, unless
+    RAY_AUTH_MODE says otherwise already.
     """
-    if address() is not None or "RAY_AUTH_MODE" in os.environ:
+    if address() is not None:
         return {}
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    return {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **token}
+    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    if "RAY_AUTH_MODE" in os.environ:
+        return loopback
+    return {**loopback, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}

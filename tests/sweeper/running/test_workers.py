@@ -18,6 +18,7 @@ import yaml
 from sweeper import ROOT, bridge
 from sweeper.models.errors import UserError
 from sweeper.running import cluster
+from sweeper.running.address import closed
 from sweeper.running.orders import execute_here
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, parse
@@ -183,6 +184,18 @@ def test_a_cluster_that_listens_is_used_and_one_that_is_dead_is_not(marker, monk
     assert cluster.address() is None
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert cluster.address() == "10.0.0.1:6379"
+
+
+def test_a_ray_of_ones_own_is_closed_to_others(marker, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    own = closed()
+    assert own["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert own["RAY_AUTH_MODE"] == "token"
+    assert own["RAY_AUTH_TOKEN"] != closed()["RAY_AUTH_TOKEN"]
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as its user wishes; it stays on loopback
+    assert closed() == {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # somebody else's
+    assert closed() == {}
 
 
 def test_a_cluster_is_joined_and_otherwise_one_started(marker, monkeypatch):

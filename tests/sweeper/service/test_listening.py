@@ -44,9 +44,13 @@ def listening(pid: int) -> set[tuple[IPv4Address | IPv6Address, int]]:
     return found
 
 
-def test_a_local_study_listens_on_loopback_alone(study_file, tmp_path):
+@pytest.mark.parametrize(
+    "own", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}], ids=["", "token"]
+)
+def test_a_local_study_listens_on_loopback_alone(study_file, tmp_path, own):
     command = [sys.executable, "-m", "sweeper.cli", "run", study_file(), "--storage", tmp_path / "store"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+    env = {**environment, "PYTHONPATH": str(ROOT), **own}
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
         found = set()
         while driver.poll() is None:
