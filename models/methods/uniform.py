@@ -16,9 +16,9 @@ from sweeper.models.values import Batch, Context, Output
 class Uniform(Method):
     """Minimise L(fused) + sum over modalities of L(head_m(z_m)); predict from the fused logits.
 
-    Shapes: z_m (B, D_m), head logits (B, C). The heads are linear and apart from the fusion, so this works
-    with every fusion; the unimodal read-out is the heads, not a split of the fused logits. Source: the
-    uniform baseline of MMPareto (Wei and Hu, ICML 2024), the neutral element of its gradient rule.
+    Shapes: z_m (B, D_m), head logits (B, C). The heads are linear and apart from the fusion; the unimodal read-out
+    is the heads, not a split of the fused logits. Source: the uniform baseline of MMPareto (Wei and Hu, ICML 2024),
+    the neutral element of its gradient rule.
     """
 
     tasks = ("classification", "multilabel", "regression")

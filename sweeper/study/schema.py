@@ -231,8 +231,12 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _sentence(error: ValidationError, where: str) -> str:
-    """Return the first error as a sentence: where it is, what was found, what is admissible."""
-    first = error.errors(include_url=False)[0]
+    """Return the first error as a sentence: where it is, what was found, what is admissible.
+
+    An unknown key comes before one that is missing: it is often the same one, misspelt.
+    """
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
     path, kind, found = [str(part) for part in first["loc"]], first["type"], first["input"]
     place = ".".join(path)
     if kind == "missing":

@@ -15,6 +15,8 @@ NAMES = (
     "fixed",
     "orchestration",
     "nodes",
+    "nested",
+    "kill",
     "away",
     "datasets",
     "memory",

@@ -234,6 +234,11 @@ def test_what_is_missing_is_told(key):
         study.parse({k: v for k, v in BASE.items() if k != key})
 
 
+def test_an_unknown_key_explains_one_that_is_missing():
+    with pytest.raises(UserError, match=r"unknown key 'methds'.*did you mean 'methods'"):
+        study.parse({"study": "x", "dataset": "digits", "methds": ["joint"]})
+
+
 # --set
 
 
