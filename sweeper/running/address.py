@@ -12,6 +12,7 @@ DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_raylet_start_wait_time_s": "15",  # it waits with the interpreter's lock, so nothing here could end it
+    "RAY_gcs_server_port_wait_time_s": "15",  # the same
     "RAY_prestart_worker_first_driver": "0",  # Tune's actors would not take them
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less for each run

@@ -29,7 +29,16 @@ Processes = Mapping[int, Process]
 
 def processes() -> dict[int, Process]:
     """Return the processes that live, by their numbers."""
-    found = {}
+    return {process.pid: process for process, lives in _listed() if lives}
+
+
+def unburied(parent: int) -> list[Process]:
+    """Return the children of a process that have died and that it has not asked after yet."""
+    return [process for process, lives in _listed() if not lives and process.parent == parent]
+
+
+def _listed() -> Iterator[tuple[Process, bool]]:
+    """Yield every process that the system lists, and whether it lives."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = path.read_text()
@@ -37,9 +46,7 @@ def processes() -> dict[int, Process]:
             continue
         pid, name = text.rpartition(")")[0].split(" (", 1)
         rest = text.rpartition(")")[2].split()
-        if rest[0] != "Z":
-            found[int(pid)] = Process(int(pid), int(rest[1]), name, int(rest[19]))
-    return found
+        yield Process(int(pid), int(rest[1]), name, int(rest[19])), rest[0] != "Z"
 
 
 def descendants(pid: int, among: Processes) -> Iterator[int]:

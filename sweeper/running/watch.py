@@ -9,7 +9,16 @@ import time
 from collections.abc import Callable
 
 from sweeper.running.address import listens
-from sweeper.running.processes import Processes, descendants, described, forget, kill, note, processes
+from sweeper.running.processes import (
+    Processes,
+    descendants,
+    described,
+    forget,
+    kill,
+    note,
+    processes,
+    unburied,
+)
 
 LOOK_SECONDS, FIRST_SECONDS = 1.0, 0.2  # more often while Ray starts: what dies at once must have been seen
 STARTING_SECONDS = 20.0
@@ -63,6 +72,7 @@ class _Gone:
     def __call__(self, alive: Processes) -> str:
         own = {p.pid: p.name for p in alive.values() if p.parent == os.getpid() and p.name in CORE}
         gone = [name for pid, name in self.seen.items() if pid not in own]
+        gone += [p.name for p in unburied(os.getpid()) if p.name in CORE]  # dead before it was seen
         self.seen |= own
         return f"Ray's process {gone[0]!r} died" if gone else ""
 

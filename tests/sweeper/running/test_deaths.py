@@ -86,9 +86,8 @@ def test_ray_killed_as_the_study_starts_or_later(place, victim, early):
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     _, err = driver.communicate(timeout=90)
-    assert time.monotonic() - began < (
-        60 if early else 20
-    )  # Ray waits for its own start with the interpreter's lock
+    # Ray waits 15 s for its own start with the interpreter's lock
+    assert time.monotonic() - began < (25 if early else 20)
     last, died = err.splitlines()[-1], f"sweeper: Ray's process {victim!r} died; what is done is kept"
     if early:  # it may die before or after Ray's own start has seen it
         assert driver.returncode in (1, 2)

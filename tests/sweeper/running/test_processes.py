@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.running import processes as module
-from sweeper.running.processes import NOTES, descendants, described, forget, note, own, processes
+from sweeper.running.processes import NOTES, descendants, described, forget, note, own, processes, unburied
 
 
 @pytest.fixture
@@ -38,6 +38,15 @@ def test_what_was_started_is_noted_and_forgotten(child, tmp_path):
     assert found["driver"] == [os.getpid(), processes()[os.getpid()].started]
     forget()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_child_that_died_is_known_until_it_is_asked_after(child):
+    child.kill()
+    while child.pid in processes():
+        pass
+    assert child.pid in [process.pid for process in unburied(os.getpid())]
+    child.wait()
+    assert child.pid not in [process.pid for process in unburied(os.getpid())]
 
 
 def test_what_a_driver_left_that_is_gone_is_ended(child, tmp_path):
