@@ -19,7 +19,7 @@ DATA = "sweeper.models.data"
 
 # floors of models/, lowest first: a module imports from its own floor or below
 FLOORS = [
-    {"errors", "streams", "values", "parallel", "memory", "atomic", "schema"},
+    {"errors", "streams", "values", "parallel", "memory", "atomic", "schema", "pretrained"},
     {"maths"},
     {"data"},
     {"tasks"},
