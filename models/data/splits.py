@@ -10,6 +10,20 @@ from sweeper.models.errors import UserError, choose
 from sweeper.models.streams import numpy_stream
 
 SPLITS = ("train", "validation", "test")
+# the words for splits that people have
+WORDS = {
+    "train": 0,
+    "training": 0,
+    "validation": 1,
+    "valid": 1,
+    "val": 1,
+    "dev": 1,
+    "test": 2,
+    "testing": 2,
+    "0": 0,
+    "1": 1,
+    "2": 2,
+}
 
 
 def check_splits(name: str, rows: Mapping[str, np.ndarray], n: int) -> None:
@@ -24,6 +38,65 @@ def check_splits(name: str, rows: Mapping[str, np.ndarray], n: int) -> None:
         raise UserError(
             f"dataset {name!r}: a row stands in two splits or out of range; splits must be disjoint"
         )
+
+
+def numbered(name: str, words: np.ndarray) -> np.ndarray:
+    """Return 0, 1 or 2 (train, validation, test) for each word (N,); raise UserError at one that names no split."""
+    values, where = np.unique(words, return_inverse=True)
+    found = [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values]
+    for word in found:
+        if word.lower() not in WORDS:
+            raise UserError(f"dataset {name!r}: split holds {word!r}; admissible: {', '.join(WORDS)}")
+    return np.array([WORDS[word.lower()] for word in found], dtype=int)[where]
+
+
+def divided(
+    name: str,
+    rows: np.ndarray,
+    given: np.ndarray | None,
+    target: np.ndarray,
+    group: np.ndarray | None,
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Return which of `rows` are in each split: as `given` (N,) numbers them, -1 in none, or drawn where it is None.
+
+    Drawn are a share `test` of all and `validation` of the others; validation also where only that is not given.
+    No `group` (N,) stands in two splits. Raises UserError where it does, where test is not given, and as `carve`.
+    """
+    if given is None:
+        rest, tested = carve(rows, target, test, seed, "test", group)
+        train, validated = carve(rest, target, validation, seed, "validation", group)
+        return {"train": train, "validation": validated, "test": tested}
+    if group is not None:
+        _check_groups(name, given[rows], group[rows])
+    found = {split: rows[given[rows] == i] for i, split in enumerate(SPLITS)}
+    if not len(found["test"]):
+        raise UserError(
+            f"dataset {name!r}: split names no test row; mark some, or leave split out to have them drawn"
+        )
+    if not len(found["validation"]):
+        found["train"], found["validation"] = carve(
+            found["train"], target, validation, seed, "validation", group
+        )
+    return found
+
+
+def _check_groups(name: str, given: np.ndarray, group: np.ndarray) -> None:
+    """Raise UserError for a group that stands in two given splits."""
+    given, group = given[given >= 0], group[given >= 0]
+    names, inverse = np.unique(group, return_inverse=True)
+    first, last = np.full(len(names), len(SPLITS)), np.full(len(names), -1)
+    np.minimum.at(first, inverse, given)
+    np.maximum.at(last, inverse, given)
+    for own, a, b in zip(names, first, last, strict=True):
+        if a != b:
+            raise UserError(
+                f"dataset {name!r}: group {str(own)!r} stands in {SPLITS[a]} and in {SPLITS[b]}; a group"
+                " belongs to one split"
+            )
 
 
 def carve(

@@ -7,6 +7,8 @@ import numpy as np
 from sweeper.models.errors import UserError
 from sweeper.models.values import VOID
 
+VOID_BYTE = 255  # what void pixels are in images of classes
+
 
 def checked(
     name: str, task: str, target: np.ndarray, train: np.ndarray, n_classes: int | None = None
@@ -34,6 +36,11 @@ def checked(
         raise UserError(f"{where} train holds no {thing} of class {absent}; every class must be in train")
     smallest = np.min_scalar_type(-n_classes)
     return target.astype(smallest if dense else np.int64), n_classes, target.shape[1:]
+
+
+def voided(masks: np.ndarray) -> np.ndarray:
+    """Return masks (N, H, W) of whole numbers with -1 where they are 255, int16."""
+    return np.where(masks == VOID_BYTE, VOID, masks.astype(np.int16))
 
 
 def _checked_classes(where: str, target: np.ndarray, n_classes: int | None, *, dense: bool) -> int:

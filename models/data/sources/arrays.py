@@ -10,14 +10,14 @@ import numpy as np
 
 from sweeper.models.data.dataset import Dataset, assemble, standardized
 from sweeper.models.data.files import read, readable, shapes
-from sweeper.models.data.splits import SPLITS, carve
+from sweeper.models.data.splits import divided, numbered
+from sweeper.models.data.targets import VOID_BYTE, voided
 from sweeper.models.errors import UserError, choose
 from sweeper.models.schema.ranges import ShareWithin
-from sweeper.models.values import VOID, InputKind, InputSpec
+from sweeper.models.values import InputKind, InputSpec
 
 # what a sample is taken for by the number of its axes, where the study does not say
 BY_AXES: dict[int, InputKind] = {1: "vector", 2: "sequence", 3: "image", 4: "video"}
-WORDS = {"train": 0, "validation": 1, "val": 1, "test": 2, "0": 0, "1": 1, "2": 2}
 
 
 def load(
@@ -40,7 +40,7 @@ def load(
     - `y`, which says the `task` unless it is named: (N,) whole numbers from 0 classification, (N, L) of 0 and 1
       multilabel, (N,) fractions regression, (N, H, W) whole numbers from 0, void pixels -1 or 255, segmentation;
       every class or label in train;
-    - `split` (N,), optional: train, validation (or val), test, or 0, 1, 2;
+    - `split` (N,), optional: train, validation (or valid, val, dev), test, or 0, 1, 2;
     - `group` (N,), optional: whole numbers or words, such as the person; no group stands in two splits;
     - `<modality>_present` (N,) bool, optional: false where a row lacks the modality;
     - `<modality>_length` (N,), optional: how many of the T steps a row has.
@@ -128,8 +128,8 @@ def _task_of(y: np.ndarray) -> str:
 
 def _target(y: np.ndarray, task: str) -> np.ndarray:
     """Return y with void pixels as -1, and as fractions what is to be regressed."""
-    if task == "segmentation" and y.dtype.kind in "iu" and y.max(initial=0) == 255:
-        return np.where(y == 255, VOID, y.astype(np.int16))
+    if task == "segmentation" and y.dtype.kind in "iu" and y.max(initial=0) == VOID_BYTE:
+        return voided(y)
     return y.astype(np.float64) if task == "regression" and y.dtype.kind in "iu" else y
 
 
@@ -186,45 +186,10 @@ def _rows(
     found: dict[str, np.ndarray], y: np.ndarray, validation: float, test: float, seed: int
 ) -> dict[str, np.ndarray]:
     """Return the rows of each split, given or carved, groups kept apart."""
-    y, group = np.asarray(y), found.get("group")
+    group = found.get("group")
     if group is not None and group.dtype.kind not in "iuUS":
         raise UserError(f"dataset 'arrays': group has type {group.dtype}; whole numbers or words are needed")
-    if "split" not in found:
-        rest, tested = carve(np.arange(len(y)), y, test, seed, "test", group)
-        train, validated = carve(rest, y, validation, seed, "validation", group)
-        return {"train": train, "validation": validated, "test": tested}
-    given = _given(found["split"])
-    if group is not None:
-        _check_groups(given, group)
-    rows = {split: np.flatnonzero(given == i) for i, split in enumerate(SPLITS)}
-    if not len(rows["test"]):
-        raise UserError(
-            "dataset 'arrays': split names no test row; mark some, or leave split out to have them drawn"
-        )
-    if not len(rows["validation"]):
-        rows["train"], rows["validation"] = carve(rows["train"], y, validation, seed, "validation", group)
-    return rows
-
-
-def _given(split: np.ndarray) -> np.ndarray:
-    """Return 0, 1 or 2 for each row; raise UserError at a value that names no split."""
-    values, where = np.unique(split, return_inverse=True)
-    words = [v.decode() if isinstance(v, bytes) else str(v) for v in values]
-    for word in words:
-        if word not in WORDS:
-            raise UserError(f"dataset 'arrays': split holds {word!r}; admissible: {', '.join(WORDS)}")
-    return np.array([WORDS[word] for word in words], dtype=int)[where]
-
-
-def _check_groups(given: np.ndarray, group: np.ndarray) -> None:
-    """Raise UserError for a group that stands in two given splits."""
-    names, inverse = np.unique(group, return_inverse=True)
-    first, last = np.full(len(names), len(SPLITS)), np.full(len(names), -1)
-    np.minimum.at(first, inverse, given)
-    np.maximum.at(last, inverse, given)
-    for name, a, b in zip(names, first, last, strict=True):
-        if a != b:
-            raise UserError(
-                f"dataset 'arrays': group {str(name)!r} stands in {SPLITS[a]} and in {SPLITS[b]}; a group"
-                " belongs to one split"
-            )
+    given = numbered("arrays", found["split"]) if "split" in found else None
+    return divided(
+        "arrays", np.arange(len(y)), given, np.asarray(y), group, validation=validation, test=test, seed=seed
+    )

@@ -188,7 +188,10 @@ MISTAKES = {
     "gap in the labels": ({"y": np.arange(N) % C * 2}, "train holds no sample of class 1"),
     "huge label": ({"y": np.where(np.arange(N) == 5, 2**40, np.arange(N) % C)}, "no sample of class 3"),
     "class not in train": (without_class(), "train holds no sample of class 2"),
-    "bad split word": ({"split": np.full(N, "dev")}, "split holds 'dev'; admissible: train, validation, val"),
+    "bad split word": (
+        {"split": np.full(N, "fold")},
+        "split holds .fold.; admissible: train, training, validation",
+    ),
     "bad split number": ({"split": np.full(N, 3)}, "split holds '3'"),
     "split of two axes": ({"split": np.zeros((N, 2), int)}, "split has shape"),
     "no test": ({"split": np.repeat([0, 1], 60)}, "split names no test row"),
