@@ -27,6 +27,8 @@ AXES: dict[InputKind, str] = {
     "tokens": "(T,)",
     "audio": "(T,)",
 }
+# what a sample is taken for by the number of its axes, where nobody says
+BY_AXES: dict[int, InputKind] = {1: "vector", 2: "sequence", 3: "image", 4: "video"}
 TIMED = frozenset({"sequence", "video", "tokens", "audio"})  # T comes first, and may differ between rows
 
 

@@ -28,6 +28,7 @@ BASES: dict[str, tuple[str, str, str]] = {
     "encoder": ("encoders", f"{OWN}.encoders.base", "Encoder"),
     "task": ("tasks", f"{OWN}.tasks.base", "Task"),
     "augmentation": ("data.augment", f"{OWN}.data.augment.base", "Augmentation"),
+    "reader": ("data.readers", f"{OWN}.data.readers.base", "Reader"),
 }
 KINDS = (*BASES, "dataset")
 # keyword-only arguments that the caller gives, not a study

@@ -14,10 +14,7 @@ from sweeper.models.data.splits import divided, numbered
 from sweeper.models.data.targets import VOID_BYTE, voided
 from sweeper.models.errors import UserError, choose
 from sweeper.models.schema.ranges import ShareWithin
-from sweeper.models.values import InputKind, InputSpec
-
-# what a sample is taken for by the number of its axes, where the study does not say
-BY_AXES: dict[int, InputKind] = {1: "vector", 2: "sequence", 3: "image", 4: "video"}
+from sweeper.models.values import BY_AXES, InputKind, InputSpec
 
 
 def load(

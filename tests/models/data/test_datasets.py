@@ -28,6 +28,7 @@ CASES = {
     "digits3": {},
     "fsdd": {},
     "synthetic": {},
+    "table": {"path": "mine.csv", "columns": {"a": "vector", "b": "vector"}},
 }
 OF_FILES = {"digits3", "fsdd"}
 
@@ -39,11 +40,20 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
-    """A folder with somebody's own arrays."""
+    """A folder with somebody's own arrays, and the same as a table."""
     folder = tmp_path_factory.mktemp("data")
     x = np.random.default_rng(0).normal(size=(60, 4))
     np.savez(folder / "mine.npz", x_a=x, x_b=x[:, :2], y=np.arange(60) % 3)
+    cells = [f"{' '.join(map(str, row))},{row[0]} {row[1]},{i % 3}" for i, row in enumerate(x)]
+    (folder / "mine.csv").write_text("\n".join(["a,b,label", *cells]))
     return folder
+
+
+@pytest.fixture
+def loads_nothing(monkeypatch):
+    """Let no dataset be loaded; the reader of a table's column is built to say what it gives."""
+    load = registry.Entry.load
+    monkeypatch.setattr(registry.Entry, "load", lambda entry: {"reader": load}[entry.kind](entry))
 
 
 @pytest.fixture(params=[pytest.param(n, marks=needs_data if n in OF_FILES else ()) for n in CASES])
@@ -74,10 +84,10 @@ def told(spec):
     return spec.kind, spec.shape
 
 
-def test_modalities_their_kinds_and_shapes_are_known_without_loading(case, cache, monkeypatch):
+def test_modalities_their_kinds_and_shapes_are_known_without_loading(case, cache, monkeypatch, request):
     name, options, root = case
     spec = load_dataset(name, options, root, cache).spec
-    monkeypatch.setattr(registry.Entry, "load", None)
+    request.getfixturevalue("loads_nothing")
     monkeypatch.setattr(np.random, "default_rng", None)
     found = inputs(name, options, root)
     assert list(found) == list(spec.modalities)
@@ -131,9 +141,8 @@ def test_importing_and_planning_stay_light():
     assert done.stdout.strip() == "set()"
 
 
-def test_a_fingerprint_fills_in_defaults_and_loads_nothing(case, cache, monkeypatch):
+def test_a_fingerprint_fills_in_defaults_and_loads_nothing(case, cache, loads_nothing):
     name, options, root = case
-    monkeypatch.setattr(registry.Entry, "load", None)
     full = registry.entry("dataset", name).defaults() | options
     assert fingerprint(name, options, root, cache) == fingerprint(name, full, root)
 
