@@ -27,7 +27,7 @@ from sweeper.models.values import InputSpec
 NAME = "table"
 # what columns are called, in lower case; of several the first is taken
 SPECIAL = {
-    "label": ("label", "labels", "class", "category", "target", "y", "answer", "mask"),
+    "target": ("label", "labels", "class", "category", "target", "y", "mask"),
     "id": ("id", "sample_id", "index", "guid", "uid"),
     "split": ("split", "mode", "subset"),
     "group": ("group", "speaker", "subject", "patient", "person"),
@@ -52,7 +52,7 @@ def load(
     root: Path | None = None,
     cache: Path | None = None,
     path: Path,
-    label: str | None = None,
+    target: str | None = None,
     split: str | None = None,
     group: str | None = None,
     columns: dict[str, Named] | None = None,
@@ -71,7 +71,7 @@ def load(
       (sentence, caption, question, …), image (img, image_path, …), audio, video, vector, or file_name, whose endings
       say what they are. Cells hold a text, numbers, or paths from the table's folder on, several with ; between them.
       An empty cell is a modality that the row lacks.
-    - `label` names the column of classes; without it label, class, category, target, y, answer or mask. The `task`
+    - `target` names the column of labels; without it label, class, category, target, y or mask. The `task`
       is classification, or multilabel where a cell holds `a|b` (`|` alone: none), regression where numbers have
       fractions, segmentation where cells are paths of masks (one channel, class numbers, 255 void). Rows whose label
       is empty are left out.
@@ -82,7 +82,7 @@ def load(
     lacking (`absent`). The splits not given are drawn, and `standardize` scales, as in `arrays`. Raises UserError for
     whatever does not fit this.
     """
-    samples, readers = _samples(root, path, label, split, group, columns, task)
+    samples, readers = _samples(root, path, target, split, group, columns, task)
     return reading.read(
         samples,
         readers,
@@ -118,7 +118,7 @@ def task(*, root: Path | None = None, path: Path, task: str | None = None, **opt
 
 def _known(options: Mapping[str, object]) -> dict[str, Any]:
     """Return those options that say what the samples are."""
-    return {name: options.get(name) for name in ("label", "split", "group", "columns", "task")}
+    return {name: options.get(name) for name in ("target", "split", "group", "columns", "task")}
 
 
 def _source(root: Path | None, path: Path) -> Path:
@@ -128,7 +128,7 @@ def _source(root: Path | None, path: Path) -> Path:
 def _samples(
     root: Path | None,
     path: Path,
-    label: str | None,
+    target: str | None,
     split: str | None,
     group: str | None,
     columns: Mapping[str, Named] | None,
@@ -137,19 +137,19 @@ def _samples(
     """Return the rows that have a label, and the reader of each modality."""
     source = _source(root, path)
     table = tables.read(NAME, source)
-    places = _places(table, source, columns or {}, label=label, split=split, group=group)
+    places = _places(table, source, columns or {}, target=target, split=split, group=group)
     named = _chosen(table, source, columns, set(places.values()))
-    labels = [word_of(cell, "|") for cell in table.columns[places["label"]]]
+    labels = [word_of(cell, "|") for cell in table.columns[places["target"]]]
     rows = [row for row, word in enumerate(labels) if word]
     if not rows:
         raise UserError(
-            f"dataset {NAME!r}: column {places['label']!r} of {source} is empty; rows need a label"
+            f"dataset {NAME!r}: column {places['target']!r} of {source} is empty; rows need a label"
         )
     task = task or task_of([labels[row] for row in rows])
     if task == "segmentation":
-        target, classes = np.array([table.folders[row] / labels[row] for row in rows], dtype=object), ()
+        found, classes = np.array([table.folders[row] / labels[row] for row in rows], dtype=object), ()
     else:
-        target, classes = target_of(NAME, task, [labels[row] for row in rows])
+        found, classes = target_of(NAME, task, [labels[row] for row in rows])
     special = {key: [word_of(table.columns[column][row]) for row in rows] for key, column in places.items()}
     groups = [word or f"row {row}" for word, row in zip(special.get("group", []), rows, strict=False)]
     readers = {m: _reader(column, own, table) for m, (column, own) in named.items()}
@@ -162,7 +162,7 @@ def _samples(
             m: [_cell(table, column, row, readers[m]) for row in rows] for m, (column, _) in named.items()
         },
         split=_splits(special.get("split"), [table.split[row] for row in rows]),
-        target=target,
+        target=found,
         task=task,
         cite=f"table {source.name}",
         classes=classes,
@@ -182,14 +182,14 @@ def _places(
             found[what] = choose("column", said[what], table.columns, f"{what} (dataset {NAME!r}, {source})")
         elif column := next((free[name] for name in names if name in free), None):
             found[what] = column
-    if "label" not in found:
+    if "target" not in found:
         raise UserError(
-            f"dataset {NAME!r}: {source} has no column called {', '.join(SPECIAL['label'])}; say which is the label:"
+            f"dataset {NAME!r}: {source} has no column called {', '.join(SPECIAL['target'])}; say target:, one of"
             f" {', '.join(table.columns)}"
         )
-    if found["label"] in columns:
+    if found["target"] in columns:
         raise UserError(
-            f"dataset {NAME!r}: column {found['label']!r} is the label and cannot be an input as well"
+            f"dataset {NAME!r}: column {found['target']!r} is the target and cannot be an input as well"
         )
     return found
 

@@ -140,7 +140,7 @@ def test_other_columns_are_no_inputs_unless_it_is_said(folder):
     }
 
 
-@pytest.mark.parametrize("name", ["class", "target", "y", "Answer", "category"])
+@pytest.mark.parametrize("name", ["class", "target", "y", "Labels", "category"])
 def test_labels_are_known_by_the_names_that_people_give(folder, name):
     assert load(folder, label=None, **{name: columns()["label"]}).target.tolist() == [0, 1] * 12
 
@@ -156,7 +156,7 @@ def test_columns_are_what_options_say_they_are(folder):
     words = ["test"] * 4 + ["dev"] * 4 + ["train"] * 16
     found = load(
         folder,
-        {"label": "mood", "split": "part", "group": "who"},
+        {"target": "mood", "split": "part", "group": "who"},
         split=None,
         part=words,
         mood=[3, 10] * 12,
@@ -437,15 +437,15 @@ MISTAKES = {
     "quote": (raw(HEAD + 'train,"a,b\n'), "is no table of its ending"),
     "no label column": (
         {"label": None},
-        r"no column called label, .*; say which is the label: id, split, text, image",
+        r"no column called label, .*; say target:, one of id, split, text, image",
     ),
     "no such label": (
-        {"options": {"label": "lable"}},
-        "unknown column 'lable' in label .*; did you mean 'label'",
+        {"options": {"target": "lable"}},
+        "unknown column 'lable' in target .*; did you mean 'label'",
     ),
     "label as input": (
-        {"options": {"columns": {"label": "text"}, "label": "label"}},
-        "'label' is the label and cannot",
+        {"options": {"columns": {"label": "text"}, "target": "label"}},
+        "'label' is the target and cannot",
     ),
     "empty labels": ({"label": [""] * N}, "column 'label' of .* is empty"),
     "no such column": (
@@ -550,14 +550,14 @@ def test_two_tables_of_one_split_are_refused(folder):
 
 @needs_data
 def test_questions_about_radiographs(tmp_path):
-    options = {"path": "vqa_rad/questions.csv", "label": "organ"}
+    options = {"path": "vqa_rad/questions.csv", "target": "organ"}
     found = inputs("table", options, ROOT)
     assert {m: s.kind for m, s in found.items()} == {"text": "vector", "image": "image"}
     options |= {"columns": {"text": {"name": "text", "features": 64}}}
     organ = load_dataset("table", options, ROOT, tmp_path)
     assert organ.spec.rows == 2248
     assert organ.spec.n_classes == 3
-    answer = load_dataset("table", options | {"label": "answer"}, ROOT, tmp_path)
+    answer = load_dataset("table", options | {"target": "answer"}, ROOT, tmp_path)
     assert (answer.spec.rows, answer.spec.n_classes) == (1193, 2)
 
 
@@ -565,7 +565,7 @@ def test_questions_about_radiographs(tmp_path):
 def test_planning_a_table_is_light():
     script = (
         "import sys; from pathlib import Path; from sweeper.models.data import fingerprint, inputs, task\n"
-        f"options = {{'path': 'vqa_rad/questions.csv', 'label': 'organ'}}; root = Path({str(ROOT)!r})\n"
+        f"options = {{'path': 'vqa_rad/questions.csv', 'target': 'organ'}}; root = Path({str(ROOT)!r})\n"
         "fingerprint('table', options, root); inputs('table', options, root); task('table', options, root)\n"
         "print({'torch', 'sklearn', 'librosa', 'transformers', 'pandas', 'PIL'} & set(sys.modules))"
     )
