@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from sweeper.models.schema.entries import Entry
@@ -20,7 +20,11 @@ def code_digest(used: Iterable[Entry]) -> str:
     so comments, layout and documentation change nothing, and neither do modules that are not reached.
     """
     trainer = source_of(TRAINER)
-    reached = closure([*([trainer] if trainer else []), *(entry.source for entry in used)])
+    return digest_of(closure([*([trainer] if trainer else []), *(entry.source for entry in used)]))
+
+
+def digest_of(reached: Mapping[str, Source]) -> str:
+    """Return the hash of the code of modules {name: source}."""
     digest = hashlib.sha256()
     for module in sorted(reached):
         digest.update(f"{module}:{_digest(reached[module])}".encode())

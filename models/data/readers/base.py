@@ -8,11 +8,13 @@ without them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 from sweeper.models.values import InputSpec
 
 Cell = str | tuple[float, ...] | tuple[Path, ...]  # a text, numbers, or one file or several
@@ -25,11 +27,14 @@ class Unreadable(UserError):
 class Reader(ABC):
     """Base of all readers: `suffixes` are the endings of the files it reads, none where cells hold no files.
 
-    `libraries` names the distributions whose versions decide what is read.
+    `libraries` names the distributions whose versions decide what is read, `dtype` the type in which samples are kept.
+    Options are keyword-only arguments of the constructor, which stay attributes of the same names; threads share a
+    reader.
     """
 
     suffixes: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    dtype: str = "float32"
 
     @abstractmethod
     def spec(self) -> InputSpec:
@@ -45,3 +50,15 @@ class Reader(ABC):
     def weights(self) -> list[Path]:
         """Return the files beside the cells whose contents decide samples, such as a vocabulary."""
         return []
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turn whatever a library raises for damaged or foreign bytes within it into Unreadable."""
+    try:
+        yield
+    except (UserError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # libraries raise a dozen kinds for bytes that are not what they expect
+        reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or error
+        raise Unreadable(one_line(reason) or type(error).__name__) from error

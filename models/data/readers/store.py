@@ -1,0 +1,260 @@
+"""Samples read once per node: one memory-mapped array that all processes share, under a key of what decides it.
+
+Rows are read in parts of a fixed number, each kept as soon as it is whole, so that an interrupted build goes on where
+it stopped; at the end the parts are joined. Reading runs in threads: the libraries decode without holding Python's
+lock, and nothing has to be sent between processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from sweeper.models.atomic import written
+from sweeper.models.data.files import readable
+from sweeper.models.data.hashes import fingerprint_files
+from sweeper.models.data.readers.base import Cell, Reader, Unreadable, decoding
+from sweeper.models.errors import UserError
+from sweeper.models.schema.digest import closure, digest_of
+from sweeper.models.schema.sources import OWN, source_of
+from sweeper.models.values import TIMED
+
+PART_BYTES = 2**25  # of samples that are held in memory at once
+MOST_ROWS = 512  # that an interruption loses
+MOST_THREADS = 16  # beyond, they wait for Python's lock
+LFS = b"version https://git-lfs"
+
+Stored = tuple[np.ndarray, np.ndarray | None, dict[int, str]]
+
+
+def default_cache() -> Path:
+    """Return this user's folder for derived files among the temporary ones, for when none is named."""
+    return Path(tempfile.gettempdir()) / f"sweeper-{os.getuid()}"
+
+
+def stored(cells: Sequence[Cell], reader: Reader, cache: Path) -> Stored:
+    """Return the samples (N, …) of cells, memory-mapped and read-only, their lengths (N,), and {row: why it failed}.
+
+    Samples shorter than the longest are filled up with 0; lengths are None where none is. A row that failed is 0.
+    What was read stays in `cache`, failures too; of several processes one reads and the others wait. Raises UserError
+    for impossible settings and for a folder that cannot hold the samples.
+    """
+    if not cells:
+        return np.zeros((0, *reader.spec().shape), reader.dtype), None, {}
+    name = type(reader).__name__.lower()
+    final = cache / f"{name}-{key(cells, reader, cache)}.npy"
+    if not final.exists():
+        with _room_in(cache), FileLock(final.with_suffix(".lock")):
+            if not final.exists():
+                _build(cells, reader, final)
+    with readable(f"{name} samples", final):
+        told = json.loads(final.with_suffix(".json").read_text())
+        lengths = None if told["lengths"] is None else np.array(told["lengths"], np.int64)
+        return (
+            np.load(final, mmap_mode="r"),
+            lengths,
+            {int(row): why for row, why in told["failures"].items()},
+        )
+
+
+def size(count: int, reader: Reader) -> int:
+    """Return the bytes on disk of `count` samples, were all as long as the longest may be."""
+    return count * prod(reader.spec().shape) * np.dtype(reader.dtype).itemsize
+
+
+def key(cells: Sequence[Cell], reader: Reader, cache: Path) -> str:
+    """Return a hash of all that decides the samples: contents of cells and weights, options, versions and code."""
+    words = [
+        _contents(cells, cache),
+        type(reader).__qualname__,
+        options(reader),
+        fingerprint_files(sorted(reader.weights()), cache),
+        {name: version(name) for name in sorted({"numpy", *reader.libraries})},
+        _code(type(reader).__module__),
+    ]
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _code(module: str) -> str:
+    """Return a hash of the code of a reader's module, of this one, and of the readers and strangers they import."""
+    roots = [source_of(__name__), source_of(module, module.split(".")[0])]
+    reached = closure(source for source in roots if source)
+    return digest_of({m: s for m, s in reached.items() if m.startswith(__package__) or not m.startswith(OWN)})
+
+
+def options(reader: Reader) -> dict[str, Any]:
+    """Return a reader's options; where its files lie is none."""
+    signatures = [inspect.signature(own.__init__) for own in type(reader).__mro__ if "__init__" in vars(own)]
+    names = {p.name for s in signatures for p in s.parameters.values() if p.kind is p.KEYWORD_ONLY}
+    found = {name: getattr(reader, name) for name in sorted(names)}
+    return {name: value for name, value in found.items() if not isinstance(value, Path)}
+
+
+def files(cell: Cell) -> list[Path]:
+    """Return the files that a cell is made of: its own, and of a folder those in it but hidden ones, by name."""
+    found: list[Path] = []
+    for path in cell if isinstance(cell, tuple) else ():
+        if isinstance(path, Path):
+            inside = path.iterdir() if path.is_dir() else ()
+            found += sorted(p for p in inside if p.is_file() and not p.name.startswith(".")) or [path]
+    return found
+
+
+def _contents(cells: Sequence[Cell], cache: Path) -> list[Any]:
+    """Return what decides the samples of all cells: texts and numbers, which files are there, what is in them."""
+    plain, there, paths = hashlib.sha256(), [], []
+    for cell in cells:
+        own = files(cell)
+        usable = [p for p in own if p.is_file() and os.access(p, os.R_OK)]
+        plain.update(json.dumps([] if own else cell).encode() + b"\n")
+        there.append([p in usable for p in own])
+        paths += usable
+    return [plain.hexdigest(), there, fingerprint_files(paths, cache)]
+
+
+def _build(cells: Sequence[Cell], reader: Reader, final: Path) -> None:
+    """Read the parts that an earlier build did not, and join all of them."""
+    parts = final.with_suffix(".parts")
+    step = min(MOST_ROWS, max(1, PART_BYTES // (4 * prod(reader.spec().shape))))
+    starts = range(0, len(cells), step)
+    names = [parts / f"{start}.npz" for start in starts]
+    threads = ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0))))
+    try:  # filters of warnings are one process's, so they are set here and not in a thread
+        with warnings.catch_warnings(action="ignore"), progress(final.stem, len(cells)) as advance:
+            for start, name in zip(starts, names, strict=True):
+                part, samples = cells[start : start + step], []
+                for sample in () if name.exists() else threads.map(lambda cell: _read(cell, reader), part):
+                    samples.append(sample)
+                    advance(1)
+                if samples:
+                    _keep(name, samples, reader)
+                else:
+                    advance(len(part))
+    finally:
+        threads.shutdown(cancel_futures=True)
+    _join(names, final)
+    shutil.rmtree(parts)
+
+
+def _read(cell: Cell, reader: Reader) -> np.ndarray | str:
+    """Return a cell's sample, or why there is none."""
+    spec = reader.spec()
+    try:
+        for path in files(cell):
+            _check(path)
+        with decoding():
+            sample = np.asarray(reader.read(cell))
+    except Unreadable as error:
+        return str(error)
+    steps = min(len(sample), spec.shape[0]) if spec.kind in TIMED and sample.ndim else spec.shape[0]
+    if sample.shape != (steps, *spec.shape[1:]) or sample.dtype.kind not in "biuf":
+        return f"it gives numbers of shape {sample.shape} and type {sample.dtype}; {spec.shape} is admissible"
+    return sample
+
+
+def _check(path: Path) -> None:
+    """Raise Unreadable for a path that cannot hold a sample, whatever its kind."""
+    if not path.is_file():
+        what = "an empty folder" if path.is_dir() else "no file of data" if path.exists() else "not there"
+        raise Unreadable(f"it is {what}")
+    with decoding(), path.open("rb") as file:
+        begin = file.read(len(LFS))
+    if begin in (b"", LFS):
+        raise Unreadable(
+            "it is a Git LFS pointer, not the file; run git lfs pull" if begin else "it is empty"
+        )
+
+
+def _keep(name: Path, samples: list[np.ndarray | str], reader: Reader) -> None:
+    """Write a part: its samples filled up to the longest of them, their lengths (-1: none), and the failures."""
+    spec = reader.spec()
+    read = {row: sample for row, sample in enumerate(samples) if not isinstance(sample, str)}
+    failures = {row: sample for row, sample in enumerate(samples) if isinstance(sample, str)}
+    shape = list(spec.shape)
+    if spec.kind in TIMED:
+        shape[0] = max((len(sample) for sample in read.values()), default=0) or 1
+    dtype = np.result_type(*(sample.dtype for sample in read.values())) if read else np.dtype(bool)
+    array, lengths = np.zeros((len(samples), *shape), dtype), np.full(len(samples), -1)
+    for row, sample in read.items():
+        array[row, : len(sample)], lengths[row] = sample, len(sample)
+    with written(name) as path, path.open("wb") as file:
+        np.savez(file, samples=array, lengths=lengths, failures=np.array(json.dumps(failures)))
+
+
+def _join(names: Sequence[Path], final: Path) -> None:
+    """Write all parts as one array that appears under its name only when whole, what is told of its rows before it."""
+    shapes, dtypes, lengths, failures = [], [], [], {}
+    for name in names:
+        with readable("samples", name), np.load(name) as part:
+            samples = part["samples"]
+            own = json.loads(str(part["failures"]))
+            failures |= {len(lengths) + int(row): why for row, why in own.items()}
+            lengths += part["lengths"].tolist()
+        shapes.append(samples.shape[1:])
+        dtypes.append(samples.dtype)
+    shape, dtype = np.max(shapes, axis=0).tolist(), np.result_type(*dtypes)
+    differ = any(n not in (-1, shape[0]) for n in lengths)
+    told = {"lengths": [max(n, 0) for n in lengths] if differ else None, "failures": failures}
+    with written(final.with_suffix(".json")) as path:
+        path.write_text(json.dumps(told))
+    joined = names[0].with_name("joined.npy")
+    with joined.open("wb") as file:
+        head = {"descr": dtype.str, "fortran_order": False, "shape": (len(lengths), *shape)}
+        np.lib.format.write_array_header_1_0(file, head)
+        for name in names:
+            with np.load(name) as part:
+                samples = part["samples"].astype(dtype, copy=False)
+            missing = [(0, 0), *((0, n - m) for n, m in zip(shape, samples.shape[1:], strict=True))]
+            file.write((np.pad(samples, missing) if np.any(missing) else samples).data)
+        file.flush()
+        os.fsync(file.fileno())
+    joined.replace(final)
+
+
+@contextmanager
+def _room_in(cache: Path) -> Iterator[None]:
+    """Turn a disk that is full or cannot be written to into a UserError."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{cache} cannot hold what is read of the data ({error.strerror or error}); free room there, or name"
+            " another folder"
+        ) from error
+
+
+@contextmanager
+def progress(what: str, count: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told how many more rows are read; a terminal shows a bar and the time left."""
+    if not sys.stderr.isatty():
+        yield lambda more: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("reading {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=count)
+        yield lambda more: bar.advance(task, more)
