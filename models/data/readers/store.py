@@ -156,8 +156,9 @@ def _read(cell: Cell, reader: Reader) -> np.ndarray | str:
     """Return a cell's sample, or why there is none."""
     spec = reader.spec()
     try:
-        for path in files(cell):
-            _check(path)
+        for path in cell if isinstance(cell, tuple) else ():
+            if isinstance(path, Path):
+                _check(path)
         with decoding():
             sample = np.asarray(reader.read(cell))
     except Unreadable as error:
@@ -170,9 +171,12 @@ def _read(cell: Cell, reader: Reader) -> np.ndarray | str:
 
 def _check(path: Path) -> None:
     """Raise Unreadable for a path that cannot hold a sample, whatever its kind."""
+    if path.is_dir():
+        if files((path,)) == [path]:
+            raise Unreadable("it is an empty folder")
+        return
     if not path.is_file():
-        what = "an empty folder" if path.is_dir() else "no file of data" if path.exists() else "not there"
-        raise Unreadable(f"it is {what}")
+        raise Unreadable("it is no file of data" if path.exists() else "it is not there")
     with decoding(), path.open("rb") as file:
         begin = file.read(len(LFS))
     if begin in (b"", LFS):

@@ -10,7 +10,8 @@ import numpy as np
 
 from sweeper.models.data.dataset import Dataset, assemble, standardized
 from sweeper.models.data.files import find
-from sweeper.models.data.readers.audio import default_cache, features, shape
+from sweeper.models.data.readers.sound import Sound
+from sweeper.models.data.readers.store import default_cache, stored
 from sweeper.models.data.splits import subset
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count, Positive
@@ -58,9 +59,21 @@ def load(
     rows = {s: np.flatnonzero(split == i) for i, s in enumerate(("train", "validation", "test"))}
     settings = {"sample_rate": sample_rate, "seconds": seconds, "n_fft": n_fft, "hop": hop, "n_mels": n_mels}
     kinds = subset("fsdd", "view", views, VIEWS)
-    inputs = {kind: features(paths, cache or default_cache(), kind=kind, **settings) for kind in kinds}
+    inputs = {kind: _spectrograms(paths, Sound(form=kind, **settings), cache) for kind in kinds}
     given = dict.fromkeys(kinds, "image")
     return standardized(assemble("fsdd", inputs, target, rows, given, n_classes=10, cite=CITE))
+
+
+def _spectrograms(paths: list[Path], reader: Sound, cache: Path | None) -> np.ndarray:
+    """Return a view of all recordings; raise UserError for the first that cannot be read."""
+    found, _, failures = stored([(path,) for path in paths], reader, cache or default_cache())
+    if failures:
+        told = "; ".join(f"{paths[row].name}: {why}" for row, why in list(failures.items())[:3])
+        raise UserError(
+            f"dataset 'fsdd': {len(failures)} of {len(paths)} recordings in {paths[0].parent} cannot be read ({told});"
+            " replace them or take them away"
+        )
+    return found
 
 
 def inputs(
@@ -68,7 +81,7 @@ def inputs(
 ) -> dict[str, InputSpec]:
     """Return the chosen views."""
     chosen = subset("fsdd", "view", views, VIEWS)
-    return {kind: InputSpec("image", shape(kind=kind, **settings)) for kind in chosen}
+    return {kind: Sound(form=kind, **settings).spec() for kind in chosen}
 
 
 def files(*, root: Path | None = None, **_: object) -> list[Path]:
