@@ -19,6 +19,7 @@ NAMES = (
     "kill",
     "away",
     "datasets",
+    "reading",
     "memory",
     "floors",
     "peers",

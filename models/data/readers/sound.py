@@ -10,37 +10,42 @@ from typing import Literal
 import numpy as np
 
 from sweeper.models.data.readers.base import Cell, Reader, Unreadable, decoding
+from sweeper.models.data.readers.container import SUFFIXES, opened
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count, Positive
 from sweeper.models.values import InputSpec
 
 FLOOR_DB = -80.0
 TINY = 1e-20
-CONTAINERS = (".mp4", ".mpg", ".mpeg", ".avi", ".flv", ".mkv", ".mov", ".webm", ".m4a", ".aac", ".wma")
+CONTAINERS = (*SUFFIXES, ".m4a", ".aac", ".wma")
 WHISPER = {"sample_rate": 16000, "seconds": 30.0, "n_fft": 400, "hop": 160, "n_mels": 80}
 
 
 class Sound(Reader):
-    """The first `seconds` of a recording, channels averaged, resampled to `sample_rate` Hz, in one of four forms.
+    """The first `seconds` of a recording, channels averaged, resampled to `sample_rate` Hz, in one of five forms.
 
-    wave: samples (T,). logmel: `n_mels` of Slaney's bands, logstft: 1 + n_fft // 2 frequencies; Hann windows of
-    `n_fft` samples every `hop`. whisper: 80 × 3000 as its encoder takes them (Radford et al. 2022), of 30 s at 16 kHz
-    whatever else is said. With `axes` image a spectrogram is (1, F, T), as long as `seconds`; with sequence (T, F), as
-    long as the recording, but for whisper. `fill`: what follows a recording that is shorter, silence or the recording
-    again. `scale`: peak is dB below the recording's loudest, down to -80, so how near the microphone was does not
-    show; log is ln(|x| + 1e-7) of magnitudes.
+    wave: samples (T,). logmel: `n_mels` of Slaney's bands; logstft: 1 + n_fft // 2 frequencies; both in Hann windows
+    of `n_fft` samples centred every `hop`. psd: the log of SciPy's power spectral density in windows that lie within
+    the recording, standardised by itself, as PMR has it (Fan et al. 2023). whisper: 80 × 3000 as its encoder takes
+    them (Radford et al. 2022), of 30 s at 16 kHz whatever else is said.
+
+    With `axes` image a spectrogram is (1, F, T), as long as `seconds`; with sequence (T, F), as long as the recording,
+    but for whisper. `fill`: what follows a recording that is shorter, silence or the recording again. `scale`: peak is
+    dB below the recording's loudest, down to -80, so how near the microphone was does not show; log is
+    ln(|x| + 1e-7) of magnitudes.
 
     OGM-GE's 257 × 188: form logstft, sample_rate 22050, seconds 3, n_fft 512, hop 353, fill repeat, scale log;
-    LFM's released 257 × 1250: the same with seconds 20.
+    LFM's released 257 × 1250: the same with seconds 20. PMR's and LFM's 257 × 299: form psd, sample_rate 22050,
+    seconds 2.17687, n_fft 512, hop 159, fill repeat; 257 × 1004: the same with seconds 7.25624.
     """
 
     suffixes = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", *CONTAINERS)
-    libraries = ("librosa", "soundfile", "soxr", "av")
+    libraries = ("librosa", "scipy", "soundfile", "soxr", "av")
 
     def __init__(
         self,
         *,
-        form: Literal["logmel", "logstft", "wave", "whisper"] = "logmel",
+        form: Literal["logmel", "logstft", "psd", "wave", "whisper"] = "logmel",
         sample_rate: Count = 16000,
         seconds: Positive = 10.0,
         n_fft: Count = 400,
@@ -66,8 +71,9 @@ class Sound(Reader):
         """Return the longest waveform or spectrogram."""
         if self.form == "wave":
             return InputSpec("audio", (self.samples,))
-        bands = 1 + self.n_fft // 2 if self.form == "logstft" else self.n_mels
-        steps = self.samples // self.hop + (self.form != "whisper")
+        bands = self.n_mels if self.form in ("logmel", "whisper") else 1 + self.n_fft // 2
+        within = self.samples - self.n_fft if self.form == "psd" else self.samples
+        steps = within // self.hop + (self.form != "whisper")
         if self.axes == "image":
             return InputSpec("image", (1, bands, steps))
         return InputSpec("sequence", (steps, bands))
@@ -95,10 +101,10 @@ class Sound(Reader):
         """Return (F, T) on the scale that was chosen."""
         import librosa
 
+        if self.form == "psd":
+            return _density(wave, self.sample_rate, self.n_fft, self.hop)
         edges = "reflect" if self.form == "whisper" else "constant"
         magnitude = np.abs(librosa.stft(wave, n_fft=self.n_fft, hop_length=self.hop, pad_mode=edges))
-        if self.form == "logstft" and self.scale == "log":
-            return np.log(magnitude + 1e-7)
         power = magnitude**2
         power = power if self.form == "logstft" else bank(self.sample_rate, self.n_fft, self.n_mels) @ power
         if self.form == "whisper":
@@ -107,6 +113,14 @@ class Sound(Reader):
             return np.log(np.sqrt(power) + 1e-7)
         # a silent recording lies on the floor throughout, which librosa's own ref=np.max would put at 0 dB
         return librosa.power_to_db(power / max(power.max(), TINY), amin=10 ** (FLOOR_DB / 10), top_db=None)
+
+
+def _density(wave: np.ndarray, sample_rate: int, n_fft: int, hop: int) -> np.ndarray:
+    """Return the log of the power spectral density (F, T), standardised."""
+    from scipy.signal import spectrogram
+
+    density = np.log(spectrogram(wave, sample_rate, nperseg=n_fft, noverlap=n_fft - hop)[2] + 1e-7)
+    return (density - density.mean()) / (density.std() + 1e-9)
 
 
 def _whisper(power: np.ndarray) -> np.ndarray:
@@ -159,10 +173,7 @@ def _of_container(path: Path, most: Callable[[int], int]) -> tuple[np.ndarray, i
     """Return the same of the first sound track of a video; how long that should be is not known."""
     import av
 
-    with av.open(str(path)) as container:
-        if not container.streams.audio:
-            raise Unreadable("it has no sound track")
-        stream = container.streams.audio[0]
+    with opened(path, "audio") as (container, stream):
         wanted, blocks, have = most(stream.rate), [np.zeros((0, stream.channels), np.float32)], 0
         resampler = av.AudioResampler(format="fltp")  # the same samples as fractions, each channel by itself
         for frame in container.decode(stream):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sweeper.models.data.readers.base import Cell, Reader, Unreadable, decoding
-from sweeper.models.data.readers.image import SUFFIXES, Color, Fit, Size, picture, pixels, shape
+from sweeper.models.data.readers.container import SUFFIXES, opened
+from sweeper.models.data.readers.image import SUFFIXES as IMAGES
+from sweeper.models.data.readers.image import Color, Fit, Size, picture, pixels, shape
 from sweeper.models.schema.ranges import Count, Positive
 from sweeper.models.values import InputSpec
 
 if TYPE_CHECKING:
-    from av import VideoFrame, VideoStream
-    from av.container import InputContainer
-    from PIL.Image import Image
+    from av import VideoFrame
 
 
 class Video(Reader):
@@ -29,7 +28,7 @@ class Video(Reader):
     A video that has fewer is shorter. `size`, `color` and `fit` are those of images.
     """
 
-    suffixes = (".mp4", ".mpg", ".mpeg", ".avi", ".flv", ".mkv", ".mov", ".webm")
+    suffixes = SUFFIXES
     libraries = ("pillow", "av")
     dtype = "uint8"
 
@@ -59,11 +58,17 @@ class Video(Reader):
         if len(cell) > 1:
             raise Unreadable(f"it names {len(cell)} videos; one is read")
         with decoding():
-            chosen = at_rate(path, self.fps, self.frames) if self.fps else spread(path, self.frames)
-            found = [pixels(upright(frame), self.shape, self.fit) for frame in chosen]
+            if self.fps:
+                found = at_rate(path, self.fps, self.frames, self._pixels)
+            else:
+                found = spread(path, self.frames, self._pixels)
         if not found:
             raise Unreadable("it has no frame")
         return np.stack(found)
+
+    def _pixels(self, frame: VideoFrame) -> np.ndarray:
+        """Return a frame's pixels, turned as the file says that it is shown."""
+        return pixels(frame.to_image().rotate(frame.rotation, expand=True), self.shape, self.fit)
 
     def _images(self, paths: list[Path]) -> np.ndarray:
         """Return the chosen ones of images in order."""
@@ -79,60 +84,56 @@ class Video(Reader):
         return np.stack(found)
 
 
-def upright(frame: VideoFrame) -> Image:
-    """Return a frame as an image, turned as the file says that it is shown."""
-    return frame.to_image().rotate(frame.rotation, expand=True)
-
-
 def middles(count: int, parts: int) -> list[int]:
     """Return the middle one of each of `parts` equal parts of `count` things; all of them if they are fewer."""
     parts = min(count, parts)
     return [(2 * part + 1) * count // (2 * parts) for part in range(parts)]
 
 
-def spread(path: Path, frames: int) -> Iterator[VideoFrame]:
-    """Yield frames of a video file, spread evenly."""
-    wanted = set(middles(_count(path), frames))
-    return (frame for number, frame in enumerate(_decoded(path)) if number in wanted)
+def spread(path: Path, frames: int, made: Callable[[VideoFrame], np.ndarray]) -> list[np.ndarray]:
+    """Return what is made of frames of a video file, spread evenly.
+
+    How many it has only decoding tells; its packets are counted first, which is quick and nearly always right.
+    """
+    count = _packets(path)
+    while True:
+        wanted, found, seen = set(middles(count, frames)), [], 0
+        for frame in _decoded(path):
+            if seen in wanted:
+                found.append(made(frame))
+            seen += 1
+        if seen == count:
+            return found
+        count = seen
 
 
-def at_rate(path: Path, fps: float, most: int) -> Iterator[VideoFrame]:
-    """Yield the frames that follow each other at a rate, from the first one on."""
-    begin, given = None, 0
+def at_rate(path: Path, fps: float, most: int, made: Callable[[VideoFrame], np.ndarray]) -> list[np.ndarray]:
+    """Return what is made of the frames that follow each other at a rate, from the first one on."""
+    found: list[np.ndarray] = []
+    begin = None
     for frame in _decoded(path):
         if frame.time is None:
             raise Unreadable("it does not say when its frames are shown; leave fps out")
         begin = frame.time if begin is None else begin
-        if frame.time - begin >= given / fps - 1e-6:
-            yield frame
-            given += 1
-        if given == most:
-            return
+        if frame.time - begin >= len(found) / fps - 1e-6:
+            found.append(made(frame))
+        if len(found) == most:
+            break
+    return found
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a video file and give its first track of pictures."""
-    import av
-
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise Unreadable("it has no pictures, or is cut off before what says where they are")
-        yield container, container.streams.video[0]
-
-
-def _count(path: Path) -> int:
-    """Return how many frames a file has, by decoding it: neither its head nor its packets need tell the truth."""
-    return sum(1 for _ in _decoded(path))
+def _packets(path: Path) -> int:
+    with opened(path, "video") as (container, track):
+        return sum(packet.size > 0 for packet in container.demux(track))
 
 
 def _decoded(path: Path) -> Iterator[VideoFrame]:
-    with _opened(path) as (container, track):
+    with opened(path, "video") as (container, track):
         yield from container.decode(track)
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in IMAGES and not path.name.startswith(".")
 
 
 def _number(path: Path) -> list[str | int]:

@@ -212,14 +212,26 @@ def test_fsdd_reads_the_sound_files_and_keeps_speakers_apart(cache):
 
 @needs_data
 def test_fsdd_a_second_load_reads_the_cache(cache, monkeypatch):
-    from sweeper.models.data.readers import audio
+    from sweeper.models.data.readers import store
 
     options = {"views": ["logmel"]}
     first = load_dataset("fsdd", options, ROOT, cache)
-    monkeypatch.setattr(audio, "_build", None)
+    monkeypatch.setattr(store, "_build", None)
     second = load_dataset("fsdd", options, ROOT, cache)
     np.testing.assert_array_equal(first.inputs["logmel"], second.inputs["logmel"])
     assert list(second.inputs) == ["logmel"]
+
+
+def test_fsdd_names_recordings_that_cannot_be_read(tmp_path):
+    folder = tmp_path / "fsdd_mini_flac"
+    folder.mkdir()
+    for name in ("0_ann_0", "0_bob_0", "0_cid_0"):
+        soundfile.write(folder / f"{name}.wav", np.zeros(8000), 8000)
+    (folder / "0_bob_0.wav").write_bytes(b"")
+    with pytest.raises(
+        UserError, match=r"1 of 3 recordings in .* cannot be read \(0_bob_0.wav: it is empty\)"
+    ):
+        load_dataset("fsdd", {}, tmp_path, tmp_path / "cache")
 
 
 def test_fsdd_refuses_odd_names_and_too_few_speakers(tmp_path):

@@ -123,7 +123,7 @@ def test_a_closure_is_of_the_projects_science_alone():
 def test_what_a_part_imports_is_reached_from_it():
     assert "sweeper.models.maths.hypergradient" in reached(("method", "lfm"))
     assert "sweeper.models.maths.hypergradient" not in reached(("method", "ogm"))
-    assert "sweeper.models.data.readers.audio" in reached(("dataset", "fsdd"))
+    assert "sweeper.models.data.readers.sound" in reached(("dataset", "fsdd"))
     assert "sweeper.models.encoders.base" in reached(("encoder", "wave"))
 
 

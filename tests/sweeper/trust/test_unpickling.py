@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from sweeper.models.data.readers import audio
+from sweeper.models.data.readers.sound import Sound
+from sweeper.models.data.readers.store import stored
 from sweeper.models.encoders.resnet import Resnet18
 from sweeper.models.errors import UserError
 from sweeper.models.training import checkpoint
@@ -164,17 +165,16 @@ def test_a_study_goes_on_among_results_that_are_none(here, study_file, tmp_path,
     assert (again.code, len(again.runs), again.table) == (0, len(told.runs), told.table)
 
 
-def test_features_that_are_a_bomb_are_refused(tmp_path, mark):
+def test_samples_that_are_a_bomb_are_refused(tmp_path, mark):
     import soundfile
 
     sound = tmp_path / "sound.wav"
     soundfile.write(sound, np.sin(np.arange(4000)), 8000)
-    settings = {"sample_rate": 8000, "seconds": 0.5, "n_fft": 256, "hop": 256, "n_mels": 8}
-    audio.features([sound], tmp_path / "cache", **settings)
+    stored([(sound,)], Sound(form="wave"), tmp_path / "cache")
     (kept,) = (tmp_path / "cache").glob("*.npy")
     objects(kept, Bomb(mark))
     with pytest.raises(UserError, match="cannot be read"):
-        audio.features([sound], tmp_path / "cache", **settings)
+        stored([(sound,)], Sound(form="wave"), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
