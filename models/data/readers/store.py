@@ -15,10 +15,12 @@ import shutil
 import sys
 import tempfile
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import compress, islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -121,35 +123,44 @@ def _contents(cells: Sequence[Cell], cache: Path) -> list[Any]:
     plain, there, paths = hashlib.sha256(), [], []
     for cell in cells:
         own = files(cell)
-        usable = [p for p in own if p.is_file() and os.access(p, os.R_OK)]
+        usable = [p.is_file() and os.access(p, os.R_OK) for p in own]
         plain.update(json.dumps([] if own else cell).encode() + b"\n")
-        there.append([p in usable for p in own])
-        paths += usable
+        there.append(usable)
+        paths += compress(own, usable)
     return [plain.hexdigest(), there, fingerprint_files(paths, cache)]
 
 
 def _build(cells: Sequence[Cell], reader: Reader, final: Path) -> None:
     """Read the parts that an earlier build did not, and join all of them."""
     parts = final.with_suffix(".parts")
+    parts.mkdir(exist_ok=True)
     step = min(MOST_ROWS, max(1, PART_BYTES // (4 * prod(reader.spec().shape))))
-    starts = range(0, len(cells), step)
-    names = [parts / f"{start}.npz" for start in starts]
+    wanted = {parts / f"{start}.npy": cells[start : start + step] for start in range(0, len(cells), step)}
+    left = {name: own for name, own in wanted.items() if not name.exists()}
+    rest = [cell for own in left.values() for cell in own]
     threads = ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0))))
     try:  # filters of warnings are one process's, so they are set here and not in a thread
-        with warnings.catch_warnings(action="ignore"), progress(final.stem, len(cells)) as advance:
-            for start, name in zip(starts, names, strict=True):
-                part, samples = cells[start : start + step], []
-                for sample in () if name.exists() else threads.map(lambda cell: _read(cell, reader), part):
-                    samples.append(sample)
-                    advance(1)
-                if samples:
-                    _keep(name, samples, reader)
-                else:
-                    advance(len(part))
+        with warnings.catch_warnings(action="ignore"), progress(final.stem, len(rest)) as seen:
+            samples = map(seen, _samples(rest, reader, threads, step))
+            for name, own in left.items():
+                _keep(name, list(islice(samples, len(own))), reader)
     finally:
         threads.shutdown(cancel_futures=True)
-    _join(names, final)
+    _join(list(wanted), final)
     shutil.rmtree(parts)
+
+
+def _samples(
+    cells: Sequence[Cell], reader: Reader, threads: ThreadPoolExecutor, ahead: int
+) -> Iterator[np.ndarray | str]:
+    """Yield each cell's sample, or why there is none; up to so many more are read meanwhile."""
+    waiting: deque[Future[np.ndarray | str]] = deque()
+    for cell in cells:
+        waiting.append(threads.submit(_read, cell, reader))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _read(cell: Cell, reader: Reader) -> np.ndarray | str:
@@ -186,49 +197,49 @@ def _check(path: Path) -> None:
 
 
 def _keep(name: Path, samples: list[np.ndarray | str], reader: Reader) -> None:
-    """Write a part: its samples filled up to the longest of them, their lengths (-1: none), and the failures."""
+    """Write a part: its samples filled up to the longest of them, before it their lengths (-1: none) and failures."""
     spec = reader.spec()
     read = {row: sample for row, sample in enumerate(samples) if not isinstance(sample, str)}
     failures = {row: sample for row, sample in enumerate(samples) if isinstance(sample, str)}
     shape = list(spec.shape)
     if spec.kind in TIMED:
         shape[0] = max((len(sample) for sample in read.values()), default=0) or 1
-    dtype = np.result_type(*(sample.dtype for sample in read.values())) if read else np.dtype(bool)
-    array, lengths = np.zeros((len(samples), *shape), dtype), np.full(len(samples), -1)
+    dtype = np.result_type(*{sample.dtype for sample in read.values()}) if read else np.dtype(bool)
+    array, lengths = np.zeros((len(samples), *shape), dtype), [-1] * len(samples)
     for row, sample in read.items():
         array[row, : len(sample)], lengths[row] = sample, len(sample)
+    with written(name.with_suffix(".json")) as path:
+        path.write_text(json.dumps({"lengths": lengths, "failures": failures}))
     with written(name) as path, path.open("wb") as file:
-        np.savez(file, samples=array, lengths=lengths, failures=np.array(json.dumps(failures)))
+        np.save(file, array)
 
 
 def _join(names: Sequence[Path], final: Path) -> None:
     """Write all parts as one array that appears under its name only when whole, what is told of its rows before it."""
-    shapes, dtypes, lengths, failures = [], [], [], {}
+    lengths, failures, shapes, dtypes = [], {}, set(), set()
     for name in names:
-        with readable("samples", name), np.load(name) as part:
-            samples = part["samples"]
-            own = json.loads(str(part["failures"]))
-            failures |= {len(lengths) + int(row): why for row, why in own.items()}
-            lengths += part["lengths"].tolist()
-        shapes.append(samples.shape[1:])
-        dtypes.append(samples.dtype)
-    shape, dtype = np.max(shapes, axis=0).tolist(), np.result_type(*dtypes)
+        own = json.loads(name.with_suffix(".json").read_text())
+        failures |= {len(lengths) + int(row): why for row, why in own["failures"].items()}
+        lengths += own["lengths"]
+        part = np.load(name, mmap_mode="r")
+        shapes.add(part.shape[1:])
+        dtypes.add(part.dtype)
+    shape, dtype = np.max([*shapes], axis=0).tolist(), np.result_type(*dtypes)
     differ = any(n not in (-1, shape[0]) for n in lengths)
     told = {"lengths": [max(n, 0) for n in lengths] if differ else None, "failures": failures}
     with written(final.with_suffix(".json")) as path:
         path.write_text(json.dumps(told))
-    joined = names[0].with_name("joined.npy")
-    with joined.open("wb") as file:
+    with names[0].with_name("joined").open("wb") as file:
         head = {"descr": dtype.str, "fortran_order": False, "shape": (len(lengths), *shape)}
         np.lib.format.write_array_header_1_0(file, head)
         for name in names:
-            with np.load(name) as part:
-                samples = part["samples"].astype(dtype, copy=False)
-            missing = [(0, 0), *((0, n - m) for n, m in zip(shape, samples.shape[1:], strict=True))]
-            file.write((np.pad(samples, missing) if np.any(missing) else samples).data)
+            part = np.load(name, mmap_mode="r")
+            missing = [(0, 0), *((0, n - m) for n, m in zip(shape, part.shape[1:], strict=True))]
+            own = np.pad(part, missing) if np.any(missing) else part
+            file.write(np.ascontiguousarray(own, dtype).data)
         file.flush()
         os.fsync(file.fileno())
-    joined.replace(final)
+    Path(file.name).replace(final)
 
 
 @contextmanager
@@ -245,10 +256,10 @@ def _room_in(cache: Path) -> Iterator[None]:
 
 
 @contextmanager
-def progress(what: str, count: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how many more rows are read; a terminal shows a bar and the time left."""
+def progress(what: str, count: int) -> Iterator[Callable[[Any], Any]]:
+    """Yield a function that returns each of `count` things and counts it; a terminal shows a bar and the time left."""
     if not sys.stderr.isatty():
-        yield lambda more: None
+        yield lambda thing: thing
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -261,4 +272,9 @@ def progress(what: str, count: int) -> Iterator[Callable[[int], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=count)
-        yield lambda more: bar.advance(task, more)
+
+        def seen(thing: Any) -> Any:  # noqa: ANN401 - whatever is counted
+            bar.advance(task)
+            return thing
+
+        yield seen
