@@ -1,7 +1,7 @@
 """The bridge to models/: all that the service uses of it. torch is imported when a run is carried out."""
 
 from sweeper.models.atomic import written
-from sweeper.models.data import fingerprint, inputs, load_dataset
+from sweeper.models.data import fingerprint, inputs, load_dataset, published
 from sweeper.models.data import task as task_of
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.noise.conditions import check as check_condition
@@ -43,6 +43,7 @@ __all__ = [
     "load_dataset",
     "options_of",
     "parse_condition",
+    "published",
     "settings",
     "task_of",
     "uncovered",

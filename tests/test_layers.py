@@ -203,7 +203,10 @@ def folders_of_data() -> set[Path]:
     return {path.parent for path in (ROOT / "search_spaces").rglob("*.yaml")}
 
 
-@pytest.mark.parametrize("command", [["plan", "quickstart"], ["methods"], ["methods", "lfm"], ["status"]])
+@pytest.mark.parametrize(
+    "command",
+    [["plan", "quickstart"], ["methods"], ["methods", "lfm"], ["datasets", "mvsa_single"], ["status"]],
+)
 def test_planning_is_light(command, tmp_path):
     code = (
         "import sys; from sweeper.cli import main\n"

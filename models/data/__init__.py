@@ -2,7 +2,7 @@
 
 A dataset's file offers `load(*, root, **options) -> Dataset`, and two functions of the same options that
 load nothing: `files`, whose contents decide the data, and `inputs`, its modalities in order. One that
-derives something costly takes `cache`, a folder for it.
+derives something costly takes `cache`, a folder for it; one that reads a published download says so in PUBLISHED.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.hashes import fingerprint_files
+from sweeper.models.data.published import Published
 from sweeper.models.schema import entries as registry
 from sweeper.models.values import InputSpec
 
@@ -64,6 +65,12 @@ def task(name: str, options: Mapping[str, Any], root: Path | None = None) -> str
     """Return the task the dataset poses, loading nothing: classification, unless its module says otherwise."""
     module, full = _described(name, options)
     return module.task(root=root, **full) if hasattr(module, "task") else "classification"
+
+
+def published(name: str) -> Published | None:
+    """Return what is known of a dataset beside its rows, None for one that nobody published."""
+    entry = registry.entry("dataset", name)
+    return getattr(import_module(entry.source.module), "PUBLISHED", None)
 
 
 def _described(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,12 @@ def find(name: str, root: Path | None, relative: str, what: str) -> Path:
             " --data-root or SWEEPER_DATA"
         )
     return path
+
+
+def find_one(name: str, root: Path | None, relatives: Sequence[str], what: str) -> Path:
+    """Return the first of `relatives` that is below the root, as `find`; the first is told where none is."""
+    folder = Path(root or os.environ.get("SWEEPER_DATA") or ".")
+    return find(name, root, next((r for r in relatives if (folder / r).exists()), relatives[0]), what)
 
 
 def read(name: str, path: Path) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sweeper.bridge import REQUIRED, Entry, Parameter, entries, entry, hooks_of, settings
+from sweeper.bridge import REQUIRED, Entry, Parameter, entries, entry, hooks_of, published, settings
 from sweeper.study import space
 
 WIDTH = 120
@@ -178,6 +178,29 @@ def _dataset(dataset: Entry) -> Iterator[str]:
     yield from _title(dataset)
     options = [(k, _default(p), p.admissible) for k, p in dataset.parameters.items()]
     yield from _table([("option", "default", "admissible"), *options]) if options else ["no options"]
+    yield from _published(dataset.name)
+
+
+def _published(name: str) -> Iterator[str]:
+    """Yield what to download and where to put it, what it should hold, under which terms, and its known flaws."""
+    found = published(name)
+    if found is None:
+        return
+    counts = ", ".join(f"{split} {count:,}" for split, count in found.counts.items())
+    yield ""
+    yield from _table(
+        [
+            ("get it from", found.get),
+            ("licence", found.licence),
+            ("cite", found.cite),
+            ("samples", counts or "no counts are published"),
+        ]
+    )
+    yield from ["", "below the data root (--data-root or SWEEPER_DATA)"]
+    yield from (f"    {line}" for line in found.layout.splitlines())
+    yield from ["", "to know"] if found.flaws else []
+    for flaw in found.flaws:
+        yield textwrap.fill(flaw, WIDTH, initial_indent="  - ", subsequent_indent="    ")
 
 
 # Both

@@ -63,7 +63,9 @@ def case(request, mine):
 
 
 def test_every_dataset_has_a_case():
-    assert set(CASES) == set(registry.entries("dataset"))
+    """But for published ones, of which tests/models/data/sources has small copies."""
+    known = registry.entries("dataset")
+    assert set(CASES) == {name for name, e in known.items() if "PUBLISHED" not in e.source.definitions}
 
 
 def test_every_class_is_in_every_split_and_no_row_in_two(case, cache):

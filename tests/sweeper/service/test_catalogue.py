@@ -170,3 +170,22 @@ def test_a_dataset_tells_its_options():
     )
     assert lines[at + 1].split() == ["standardize", "feature", "feature", "|", "modality"]
     assert "path                 required  a path" in list(catalogue.datasets(["arrays"]))
+
+
+PUBLISHED = [name for name, e in bridge.entries("dataset").items() if "PUBLISHED" in e.source.definitions]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_dataset_tells_what_to_download_and_where_to_put_it(name):
+    known, lines = bridge.published(name), "\n".join(catalogue.datasets([name])).splitlines()
+    text = "\n".join(lines)
+    for line in known.layout.splitlines():
+        assert f"    {line}" in lines
+    assert f"licence      {known.licence}"[: catalogue.WIDTH] in text
+    assert all(f"{split} {count:,}" in text for split, count in known.counts.items())
+    assert text.count("\n  - ") == len(known.flaws)
+    assert max(map(len, lines)) <= catalogue.WIDTH
+
+
+def test_datasets_in_brief_tell_nothing_of_downloads():
+    assert not any("licence" in line or "SWEEPER_DATA" in line for line in catalogue.datasets([]))
