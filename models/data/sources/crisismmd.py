@@ -130,7 +130,7 @@ def _tables(home: Path, annotation: str) -> dict[str, Path]:
         for folder, pattern in (AGREED, ALL)
         for top in (home.parent, home.parent / folder, home)
     ]
-    for folder, pattern in [*official, (home / annotation, "{}.jsonl"), (home, "{}.jsonl")]:
+    for folder, pattern in [*official, (home / annotation, "{}.jsonl")]:
         if tables := by_split(folder, pattern):
             return tables
     folder, pattern = official[0]
