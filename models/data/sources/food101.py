@@ -110,7 +110,7 @@ def _titled(folder: Path) -> list[Row]:
                 order = tuple(name if name in ("image_path", "label") else "text" for name in names)
                 continue
             cell = dict(zip(order, cells, strict=False))
-            image = folder / "images" / split / cell["label"] / Path(cell["image_path"]).name
+            image = folder / f"images/{split}/{cell['label']}/{cell['image_path'].rpartition('/')[2]}"
             found.append(Row(image.stem, split, cell["label"], cell["text"], image))
     return found
 
