@@ -167,10 +167,12 @@ def _fusion(method: Entry, made_for: str | None) -> str:
 
 
 def _datasets(every: Sequence[Entry]) -> Iterator[str]:
-    """Yield what each dataset is, and its options."""
+    """Yield what each dataset is, and the names of its options."""
     for e in every:
         yield textwrap.fill(f"{e.name}: {_summary(e)}", WIDTH, subsequent_indent="  ")
-        yield from _table([(k, _default(p), p.admissible) for k, p in e.parameters.items()], "    ")
+        if e.parameters:
+            names = f"options: {', '.join(e.parameters)}"
+            yield textwrap.fill(names, WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
 def _dataset(dataset: Entry) -> Iterator[str]:
@@ -224,12 +226,12 @@ def _word(value: Any) -> str:  # noqa: ANN401 - any hyper-parameter value
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
-def _table(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield each row in aligned columns, with lines below it for what its last column does not hold within WIDTH."""
     widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)][:-1]
-    below = indent + " " * sum(widths)
+    below = " " * sum(widths)
     for *cells, last in rows:
-        before = indent + "".join(map(str.ljust, cells, widths))
+        before = "".join(map(str.ljust, cells, widths))
         yield (
             textwrap.fill(last, WIDTH, initial_indent=before, subsequent_indent=below, break_long_words=False)
             or before.rstrip()

@@ -18,6 +18,7 @@ def test_a_study_of_a_published_dataset(name, text, metric, sweeper, study_file,
         dataset={"name": name, "text": text, "length": 8, "size": 16},
         methods=["joint"],
         search={"configurations": 1, "seeds": [0]},
+        final={"seeds": [100]},
         select={"metric": metric},
         train={"epochs": 2},
     )
