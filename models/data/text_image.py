@@ -23,9 +23,8 @@ from sweeper.models.data.samples import Samples
 from sweeper.models.errors import UserError, choose
 from sweeper.models.values import InputSpec
 
-Form = Literal[
-    "tokens", "words", "bag"
-]  # of texts: a tokenizer's tokens, or what needs no model (readers/text.py)
+# of texts: a tokenizer's tokens, or what needs no model (readers/text.py)
+Form = Literal["tokens", "words", "bag"]
 MARGIN = 8 / 7  # Resize(256) before CenterCrop(224)
 
 
@@ -50,17 +49,15 @@ def gathered(
     if not rows:
         raise UserError(f"dataset {name!r}: its tables have no rows; download them again")
     several = [row.label if isinstance(row.label, tuple) else (row.label,) for row in rows]
-    known = {
-        label: i for i, label in enumerate(classes or sorted({label for own in several for label in own}))
-    }
-    for label in sorted({label for own in several for label in own} - set(known)):
+    found = sorted({label for own in several for label in own})
+    known = {label: number for number, label in enumerate(classes or found)}
+    for label in found:
         choose("label", label, known, f"dataset {name!r}")
-    target = np.zeros((len(rows), len(known)), np.int64)
-    target[
-        np.repeat(np.arange(len(rows)), [len(own) for own in several]),
-        [known[k] for own in several for k in own],
-    ] = 1
     multilabel = isinstance(rows[0].label, tuple)
+    if multilabel:
+        target = np.array([[label in own for label in known] for own in several], np.int64)
+    else:
+        target = np.array([known[own[0]] for own in several])
     return Samples(
         name=name,
         ids=tuple(row.id for row in rows),
@@ -69,7 +66,7 @@ def gathered(
             "image": [None if row.image is None else (row.image,) for row in rows],
         },
         split=tuple(row.split for row in rows),
-        target=target if multilabel else target.argmax(1),
+        target=target,
         task="multilabel" if multilabel else "classification",
         cite=cite,
         classes=tuple(known),
@@ -77,8 +74,8 @@ def gathered(
     )
 
 
-def listed(folder: Path, pattern: str = "{}.jsonl") -> list[Row]:
-    """Return the rows of jsonl files by split, {id, label, text, img or image}, as MMBT and QMF pass them on.
+def listed(folder: Path) -> list[Row]:
+    """Return the rows of {train,dev,test}.jsonl with id, label, text and img or image, as MMBT and QMF pass them on.
 
     Images are named from the file's folder. No rows where the files are not there; raises as `objects`.
     """
@@ -90,7 +87,7 @@ def listed(folder: Path, pattern: str = "{}.jsonl") -> list[Row]:
             str(found["text"] or ""),
             image_of(path, found),
         )
-        for split, path in by_split(folder, pattern).items()
+        for split, path in by_split(folder, "{}.jsonl").items()
         for found in objects(path, "id", "label", "text")
     ]
 
