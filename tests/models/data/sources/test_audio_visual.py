@@ -11,7 +11,6 @@ from sweeper.models.data.sources import crema_d, kinetics_sounds, vggsound
 from sweeper.models.errors import UserError
 from tests.models.data.sources import minis
 
-EMOTIONS = ["NEU", "HAP", "SAD", "FEA", "DIS", "ANG"]
 SMALL = {"frames": 2, "size": 8}
 
 
@@ -21,29 +20,13 @@ def rows(samples):
     return {name: (split, samples.classes[label]) for name, split, label in every}
 
 
-def media(folder, ids):
-    for i, name in enumerate(ids):
-        minis.sound(folder / "AudioWAV" / f"{name}.wav", 300 + 40 * i)
-        minis.frames(folder / "Image-01-FPS" / name, 5 * i)
-
-
-def crema(root, *, test=6, bom=True, place=""):
-    """Sixty clips of ten actors, of whom all are in train and most in test."""
-    ids = [f"10{i // 6:02d}_IOM_{EMOTIONS[i % 6]}_XX" for i in range(60)]
-    folder = root / "CREMA-D"
-    media(folder, ids)
-    for split, own in {"train": ids[: 60 - test], "test": ids[60 - test :]}.items():
-        minis.table(folder / place / f"{split}.csv", *(f"{i},{i[9:12]}" for i in own), bom=bom)
-    return ids
-
-
 @pytest.mark.parametrize("bom", [True, False])
 @pytest.mark.parametrize("place", ["", "annotations", "data/CREMAD"])
 def test_crema_ds_lists_are_read_with_and_without_a_byte_order_mark(tmp_path, bom, place):
-    ids = crema(tmp_path, bom=bom, place=place)
+    ids = minis.crema(tmp_path, bom=bom, place=place)
     samples = crema_d.samples(tmp_path)
     assert samples.ids == tuple(ids)
-    assert samples.classes == tuple(EMOTIONS)
+    assert samples.classes == minis.EMOTIONS
     assert list(samples.target) == [i % 6 for i in range(60)]
     assert Counter(samples.split) == {"train": 54, "test": 6}
 
@@ -59,7 +42,7 @@ def test_crema_ds_lists_of_mla_name_videos_and_emotions_in_words(tmp_path):
 
 
 def test_crema_d_whole(tmp_path, capsys):
-    crema(tmp_path)
+    minis.crema(tmp_path)
     dataset = load_dataset("crema_d", SMALL, tmp_path, tmp_path / "cache")
     assert dataset.spec.modalities == inputs("crema_d", SMALL)
     assert dataset.inputs["audio"].shape == (60, 1, 257, 188)
@@ -71,14 +54,14 @@ def test_crema_d_whole(tmp_path, capsys):
 
 
 def test_that_the_published_split_tears_actors_apart_is_told(tmp_path, capsys):
-    crema(tmp_path, test=9)
+    minis.crema(tmp_path, test=9)
     dataset = load_dataset("crema_d", SMALL, tmp_path, tmp_path / "cache")
     assert dataset.spec.sizes["test"] == 9
     assert "1 of 10 actors stand in two splits" in capsys.readouterr().err
 
 
 def test_crema_d_by_actors_keeps_every_actor_in_one_split(tmp_path, capsys):
-    crema(tmp_path, test=9)
+    minis.crema(tmp_path, test=9)
     dataset = load_dataset("crema_d", {**SMALL, "split": "actors"}, tmp_path, tmp_path / "cache")
     actor = np.array([name[:4] for name in crema_d.samples(tmp_path, "actors").ids])
     parts = [set(actor[dataset.rows[s]]) for s in ("train", "validation", "test")]
@@ -87,7 +70,7 @@ def test_crema_d_by_actors_keeps_every_actor_in_one_split(tmp_path, capsys):
 
 
 def test_a_clip_without_sound_is_refused_by_name_or_left_out_and_counted(tmp_path):
-    ids = crema(tmp_path)
+    ids = minis.crema(tmp_path)
     (tmp_path / "CREMA-D" / "AudioWAV" / f"{ids[0]}.wav").unlink()
     with pytest.raises(UserError, match=rf"1 missing.*{ids[0]}\.wav"):
         load_dataset("crema_d", SMALL, tmp_path, tmp_path / "cache")
@@ -99,7 +82,7 @@ def test_a_clip_without_sound_is_refused_by_name_or_left_out_and_counted(tmp_pat
 def test_crema_d_says_what_lacks(tmp_path):
     with pytest.raises(UserError, match="AudioWAV"):
         crema_d.samples(tmp_path)
-    media(tmp_path / "CREMA-D", ["1001_IOM_NEU_XX"])
+    minis.media(tmp_path / "CREMA-D", ["1001_IOM_NEU_XX"])
     with pytest.raises(UserError, match="split: actors"):
         crema_d.samples(tmp_path)
     minis.table(tmp_path / "CREMA-D" / "train.csv", "nobody,NEU")
@@ -116,7 +99,7 @@ def kinetics(root, *, train=20, test=4):
     """OGM-GE's lists: names in train have start and end, those in test count a video's clips."""
     folder = root / "KineticsSounds"
     ids = [f"{youtube(i)}_000010_000020" for i in range(train + test)]
-    media(folder, ids)
+    minis.media(folder, ids)
     minis.table(folder / "my_train.txt", *(f"{name},10,{i % 2 * 10}" for i, name in enumerate(ids[:train])))
     minis.table(folder / "my_test.txt", *(f"{youtube(train + i)}_{i},10,{i % 2 * 10}" for i in range(test)))
     return ids
@@ -222,7 +205,7 @@ def test_vggsound_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "write"), [("crema_d", crema), ("kinetics_sounds", kinetics), ("vggsound", vgg)]
+    ("name", "write"), [("crema_d", minis.crema), ("kinetics_sounds", kinetics), ("vggsound", vgg)]
 )
 def test_the_fingerprint_is_of_lists_and_media(tmp_path, name, write):
     write(tmp_path)

@@ -9,6 +9,7 @@ from scipy.io import savemat
 from sweeper.models.data import fingerprint, inputs, load_dataset, task
 from sweeper.models.data.sources import nyu_depth_v2
 from sweeper.models.errors import UserError
+from tests.models.data.sources import minis
 
 RED, GREEN = (200, 0, 0), (0, 200, 0)
 
@@ -36,27 +37,11 @@ def test_scenes_have_colour_in_the_left_half_and_depth_in_the_right(tmp_path, ca
     assert "12 of 795 in train, 6 of 654 in test" in capsys.readouterr().err
 
 
-def exported(root, count=(6, 3)):
-    """Masks of all 41 values in frames of 12 × 16, depth in millimetres."""
-    rng = np.random.default_rng(0)
-    for split, n in zip(("train", "test"), count, strict=True):
-        for i in range(n):
-            arrays = {
-                "rgb": rng.integers(0, 256, (12, 16, 3), dtype=np.uint8),
-                "depth": np.full((12, 16), 3000 + i, np.uint16),
-                "labels_40": np.resize(np.arange(41, dtype=np.uint8), (12, 16)),
-            }
-            for folder, array in arrays.items():
-                path = root / "nyu_depth_v2" / split / folder / f"{i:04d}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(array).save(path)
-
-
 DENSE = {"task": "segmentation", "size": [12, 16], "standardize": "none"}
 
 
 def test_pixels_have_forty_classes_counted_from_0_and_void_where_the_export_has_0(tmp_path):
-    exported(tmp_path)
+    minis.exported(tmp_path)
     dataset = load_dataset("nyu_depth_v2", DENSE, tmp_path, tmp_path / "cache")
     assert task("nyu_depth_v2", DENSE) == dataset.spec.task == "segmentation"
     assert dataset.spec.n_classes == len(nyu_depth_v2.OBJECTS) == 40
@@ -66,13 +51,13 @@ def test_pixels_have_forty_classes_counted_from_0_and_void_where_the_export_has_
 
 
 def test_depth_keeps_its_sixteen_bits(tmp_path):
-    exported(tmp_path)
+    minis.exported(tmp_path)
     depth = load_dataset("nyu_depth_v2", DENSE, tmp_path, tmp_path / "cache").inputs["depth"]
     assert depth[:6, 0, 0, 0].tolist() == [3000, 3001, 3002, 3003, 3004, 3005]
 
 
 def test_a_frame_without_its_labels_is_told_by_name(tmp_path):
-    exported(tmp_path)
+    minis.exported(tmp_path)
     (tmp_path / "nyu_depth_v2/train/labels_40/0002.png").unlink()
     with pytest.raises(UserError, match=r"labels_40/0002\.png"):
         load_dataset("nyu_depth_v2", DENSE, tmp_path, tmp_path / "cache")
@@ -122,7 +107,7 @@ def test_the_official_file_gives_scenes_and_keeps_rooms_apart(tmp_path):
 
 
 def test_the_fingerprint_is_of_pictures_and_labels(tmp_path):
-    exported(tmp_path)
+    minis.exported(tmp_path)
     before = fingerprint("nyu_depth_v2", DENSE, tmp_path)
     Image.new("L", (16, 12), 7).save(tmp_path / "nyu_depth_v2/train/labels_40/0000.png")
     assert fingerprint("nyu_depth_v2", DENSE, tmp_path) != before

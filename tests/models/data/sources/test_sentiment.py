@@ -10,77 +10,37 @@ from sweeper.models.data import inputs, load_dataset
 from sweeper.models.data.sentiment import steps
 from sweeper.models.data.sources import cmu_mosi
 from sweeper.models.errors import UserError
-
-ROWS = {"train": 12, "valid": 5, "test": 6}
-WIDTHS = {"cmu_mosi": ("MOSI", 375, 5, 20), "cmu_mosei": ("MOSEI", 500, 74, 35)}
-LONG = 7  # steps of every second row; the others have three
+from tests.models.data.sources import minis
 
 
-def part(count, audio, vision, seed):
-    """A split as MMSA packs it: right-padded with 0, regression labels from -3 to 3, -inf in sound."""
-    rng = np.random.default_rng(seed)
-    held = {
-        "text": rng.normal(size=(count, 50, 768)),
-        "audio": rng.normal(size=(count, *audio)),
-        "vision": rng.normal(size=(count, *vision)).astype(np.float32),
-    }
-    tokens = np.zeros((count, 3, 50))
-    tokens[:, 0] = rng.integers(1000, 30522, size=(count, 50))
-    for array in (*held.values(), tokens.transpose(0, 2, 1)):
-        array[::2, LONG:] = 0
-        array[1::2, 3:] = 0
-    held["audio"][0, 1, 0] = -np.inf
-    held["audio"][1, 2, 1] = np.nan
-    labels = np.resize([-3.0, -2.4, -1.0, 0.0, 0.8, 2.0, 3.0], count)
-    ids = [f"video{i // 2}$_${i % 2}" for i in range(count)]
-    return held | {
-        "text_bert": tokens,
-        "raw_text": np.array([f"sentence {i}" for i in range(count)], dtype=object),
-        "id": ids,
-        "annotations": np.array(["Neutral"] * count),
-        "regression_labels": labels,
-    }
-
-
-def write(root, name, *, aligned=True, protocol=4):
-    folder, *_ = WIDTHS[name]
-    _, length, audio, vision = WIDTHS[name]
-    sizes = ((50, audio), (50, vision)) if aligned else ((length, audio), (500, vision))
-    path = root / folder / "Processed" / f"{'aligned' if aligned else 'unaligned'}_50.pkl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    parts = {split: part(n, *sizes, seed) for seed, (split, n) in enumerate(ROWS.items())}
-    path.write_bytes(pickle.dumps(parts, protocol))
-    return path
-
-
-@pytest.mark.parametrize("name", WIDTHS)
+@pytest.mark.parametrize("name", minis.WIDTHS)
 @pytest.mark.parametrize("aligned", [True, False])
 def test_the_pickle_is_rows_splits_lengths_and_numbers_from_minus_three_to_three(tmp_path, name, aligned):
-    write(tmp_path, name, aligned=aligned)
+    minis.mmsa(tmp_path, name, aligned=aligned)
     dataset = load_dataset(name, {"aligned": aligned}, tmp_path)
     assert dataset.spec.sizes == {"train": 12, "validation": 5, "test": 6}
     assert dataset.spec.task == "regression"
     assert dataset.target[:4] == pytest.approx([-3, -2.4, -1, 0])
-    assert list(dataset.lengths["audio"][:12]) == [LONG, 3] * 6
+    assert list(dataset.lengths["audio"][:12]) == [minis.LONG, 3] * 6
     assert dataset.spec.modalities == inputs(name, {"aligned": aligned})
 
 
 def test_sound_that_is_minus_infinity_or_no_number_is_0(tmp_path):
-    write(tmp_path, "cmu_mosi")
+    minis.mmsa(tmp_path, "cmu_mosi")
     audio = load_dataset("cmu_mosi", {"standardize": "none"}, tmp_path).inputs["audio"]
     assert audio[0, 1, 0] == audio[1, 2, 1] == 0
     assert audio[0, 0, 0] != 0
 
 
 def test_tokens_are_berts_and_as_long_as_the_text(tmp_path):
-    write(tmp_path, "cmu_mosi")
+    minis.mmsa(tmp_path, "cmu_mosi")
     dataset = load_dataset("cmu_mosi", {"text": "tokens", "modalities": ["text"]}, tmp_path)
     assert dataset.spec.modalities["text"].kind == "tokens"
-    assert list(dataset.lengths["text"][:2]) == [LONG, 3]
+    assert list(dataset.lengths["text"][:2]) == [minis.LONG, 3]
 
 
 def test_as_classes_sentiment_is_rounded_and_counted_from_0(tmp_path):
-    write(tmp_path, "cmu_mosi")
+    minis.mmsa(tmp_path, "cmu_mosi")
     path = cmu_mosi.files(root=tmp_path)[0]
     parts = pickle.loads(path.read_bytes())
     parts["train"]["regression_labels"] = np.resize([-3, -2.4, -1, 0.5, 1.5, 3, -0.6, 1], 12)
@@ -91,7 +51,7 @@ def test_as_classes_sentiment_is_rounded_and_counted_from_0(tmp_path):
 
 
 def test_other_numbers_of_samples_than_published_are_told(tmp_path, capsys):
-    write(tmp_path, "cmu_mosi")
+    minis.mmsa(tmp_path, "cmu_mosi")
     load_dataset("cmu_mosi", {}, tmp_path)
     told = capsys.readouterr().err
     assert "12 of 1,284 in train, 5 of 229 in validation, 6 of 686 in test" in told
@@ -104,7 +64,7 @@ def test_a_length_ends_with_the_last_step_that_is_not_0():
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_the_pickle_is_unpickled_once_and_then_memory_mapped(tmp_path, protocol):
-    path = write(tmp_path, "cmu_mosi", protocol=protocol)
+    path = minis.mmsa(tmp_path, "cmu_mosi", protocol=protocol)
     first = load_dataset("cmu_mosi", {}, tmp_path, tmp_path / "cache")
     stored = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").glob("cmu_mosi-*/*.npy")}
     again = load_dataset("cmu_mosi", {}, tmp_path, tmp_path / "cache")
@@ -128,7 +88,7 @@ class Calls:
 
 @pytest.mark.parametrize("function", [os.system, eval, getattr, pickle.loads, np.load])
 def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path, function):
-    path = write(tmp_path, "cmu_mosi")
+    path = minis.mmsa(tmp_path, "cmu_mosi")
     mark = tmp_path / "ran"
     path.write_bytes(pickle.dumps({"train": Calls(function, f"touch {mark}")}))
     with pytest.raises(UserError, match="only arrays, texts, numbers and containers are read"):
@@ -140,7 +100,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path, func
     "held", [b"", b"version https://git-lfs", pickle.dumps([1, 2]), pickle.dumps({"train": {}})]
 )
 def test_a_file_that_is_no_such_pickle_is_refused_in_a_sentence(tmp_path, held):
-    path = write(tmp_path, "cmu_mosi")
+    path = minis.mmsa(tmp_path, "cmu_mosi")
     path.write_bytes(held)
     with pytest.raises(UserError, match=r"aligned_50\.pkl"):
         load_dataset("cmu_mosi", {}, tmp_path)
