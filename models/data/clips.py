@@ -48,21 +48,25 @@ class Media(NamedTuple):
 
 
 def media(folder: Path) -> Media:
-    """Return the media below a folder, however they are filed: of several of one name the first by path.
+    """Return the media below a folder, however they are filed: of several of one name lossless sound, then the first.
 
     A folder with pictures in it is a clip's, and may be named as a video is. A clip is named by its file or folder,
     without the ending.
     """
-    found = Media({}, {}, {})
+    frames: dict[str, Path] = {}
+    files: list[Path] = []
     for here, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         if any(name.lower().endswith(FRAMES) for name in names):
-            found.frames.setdefault(bare(Path(here).name), Path(here))
-        for name in sorted(names):
-            for endings, known in ((SOUNDS, found.sounds), (VIDEOS, found.videos)):
-                if name.lower().endswith(endings):
-                    known.setdefault(bare(name), Path(here, name))
-    return found
+            frames.setdefault(bare(Path(here).name), Path(here))
+        files += [Path(here, name) for name in names if name.lower().endswith(SOUNDS + VIDEOS)]
+    return Media(_named(files, SOUNDS), frames, _named(files, VIDEOS))
+
+
+def _named(files: Iterable[Path], endings: Sequence[str]) -> dict[str, Path]:
+    """Return the files with one of the endings by name: of several that with the first ending, then the first path."""
+    ranked = sorted((endings.index(p.suffix.lower()), p) for p in files if p.suffix.lower() in endings)
+    return {path.stem: path for _, path in reversed(ranked)}
 
 
 def by_first(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:

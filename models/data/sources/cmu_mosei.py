@@ -14,7 +14,7 @@ PUBLISHED = Published(
     cite="Zadeh et al., Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and Interpretable Dynamic Fusion"
     " Graph (ACL 2018);"
     " features of Mao et al., M-SENA: An Integrated Platform for Multimodal Sentiment Analysis (ACL 2022 demo)",
-    licence="features for research; the videos are their makers' on YouTube and are not passed on",
+    licence="the terms are those of the CMU Multimodal SDK; the videos are their makers' on YouTube",
     get="the MMSA repository, thuiar/MMSA on GitHub, links the folder of processed features",
     layout="MOSEI/Processed/aligned_50.pkl and unaligned_50.pkl",
     counts={"train": 16326, "validation": 1871, "test": 4659},

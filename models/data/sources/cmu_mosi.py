@@ -14,7 +14,7 @@ PUBLISHED = Published(
     cite="Zadeh et al., MOSI: Multimodal Corpus of Sentiment Intensity and Subjectivity Analysis in Online Opinion"
     " Videos (2016);"
     " features of Mao et al., M-SENA: An Integrated Platform for Multimodal Sentiment Analysis (ACL 2022 demo)",
-    licence="features for research; the videos are their makers' on YouTube and are not passed on",
+    licence="the terms are those of the CMU Multimodal SDK; the videos are their makers' on YouTube",
     get="the MMSA repository, thuiar/MMSA on GitHub, links the folder of processed features",
     layout="MOSI/Processed/aligned_50.pkl and unaligned_50.pkl",
     counts={"train": 1284, "validation": 229, "test": 686},

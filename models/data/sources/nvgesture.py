@@ -28,7 +28,7 @@ from sweeper.models.values import InputSpec
 PUBLISHED = Published(
     cite="Molchanov et al., Online Detection and Classification of Dynamic Hand Gestures with Recurrent 3D"
     " Convolutional Neural Networks (CVPR 2016)",
-    licence="CC BY-NC-SA 4.0",
+    licence="the terms are on its page, for research",
     get="research.nvidia.com, the page of the paper links the archive nvGesture_v1.1",
     layout="""\
 NVGesture/Video_data/class_01/subject13_r0/sk_color.avi, sk_depth.avi

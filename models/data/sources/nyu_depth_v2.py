@@ -27,7 +27,7 @@ from sweeper.models.values import VOID, InputSpec
 PUBLISHED = Published(
     cite="Silberman et al., Indoor Segmentation and Support Inference from RGBD Images (ECCV 2012); 40 classes of Gupta"
     " et al., Perceptual Organization and Recognition of Indoor Scenes from RGB-D Images (CVPR 2013)",
-    licence="none is stated; free for research",
+    licence="the terms are on its page",
     get="cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html; nyud2_trainvaltest is linked by TMC's and QMF's repositories,"
     " the export of labels_40 is written by ESANet's",
     layout="""\

@@ -91,6 +91,15 @@ def test_crema_d_says_what_lacks(tmp_path):
         crema_d.samples(tmp_path)
 
 
+def test_lossless_sound_comes_before_mp3_and_sound_files_before_the_track_of_a_video(tmp_path):
+    ids = minis.crema(tmp_path)
+    for place in (f"AudioMP3/{ids[0]}.mp3", f"VideoFlash/{ids[0]}.flv"):
+        minis.table(tmp_path / "CREMA-D" / place, "no sound")
+    cells = crema_d.samples(tmp_path).cells
+    assert cells["audio"][0][0].suffix == ".wav"
+    assert cells["video"][0][0].is_dir()
+
+
 def youtube(i):
     return f"abcdefgh{i:03d}"
 
