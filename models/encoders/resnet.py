@@ -20,9 +20,11 @@ class _Resnet(ImageEncoder):
     """A ResNet without its classifier, for images with any number of channels (He et al., CVPR 2016, table 1).
 
     `width` scales all channels, the paper's is 64. `weights` is a folder of a ResNet as Hugging Face keeps it, which
-    decides the architecture: `width` counts no more. Unless it is synchronised, batch norm takes its statistics over a
-    rank's own rows, and it cannot train on a batch of one row where the last map is 1×1 (images up to 32×32).
-    Raises UserError for weights that cannot be read or are made for another number of channels.
+    decides the architecture: `width` counts no more. Where images have another number of channels than it was trained
+    with, as spectrograms do, its first convolution shares the sum of its weights evenly among theirs: a grey image of
+    one channel gives the features that it gives as RGB. Unless it is synchronised, batch norm takes its statistics
+    over a rank's own rows, and it cannot train on a batch of one row where the last map is 1×1 (images up to 32×32).
+    Raises UserError for weights that cannot be read.
     """
 
     reads = ("pooled", "tokens", "maps", "stages")
@@ -89,8 +91,13 @@ def _loaded(folder: Path, channels: int) -> ResNetModel:
             " config.json and model.safetensors"
         ) from error
     if net.config.num_channels != channels:
-        raise UserError(
-            f"weights {str(folder)!r} are for images with {net.config.num_channels} channels, these have {channels};"
-            " give other weights, or images with as many"
-        )
+        _adapt(net, channels)
     return net
+
+
+def _adapt(net: ResNetModel, channels: int) -> None:
+    """Make a net take images of another number of channels."""
+    first = net.embedder.embedder.convolution
+    shared = first.weight.detach().sum(1, keepdim=True) / channels
+    first.weight, first.in_channels = nn.Parameter(shared.repeat(1, channels, 1, 1)), channels
+    net.embedder.num_channels = net.config.num_channels = channels  # which its forward pass checks

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import rnn
 
 from sweeper.models.encoders.base import DIM, Encoder
 from sweeper.models.errors import UserError
@@ -16,10 +17,11 @@ from sweeper.models.values import InputSpec, Tokens
 class Sequence(Encoder):
     """A recurrent or attention encoder of sequences (T, D) or tokens (T,), averaged over time; features (B, dim).
 
-    `gru`: `layers` stacked GRUs (Cho et al., EMNLP 2014). `transformer`: a linear map to `dim`, sinusoidal
-    positions and `layers` encoder blocks with `heads` heads (Vaswani et al., NeurIPS 2017). Tokens are embedded
-    in `dim` dimensions first. Deviations: layer norm stands before each sub-layer and once at the end, so that
-    training needs no warm-up; no dropout. Raises UserError if `heads` does not divide `dim`.
+    `gru`, `lstm`: `layers` stacked GRUs (Cho et al., EMNLP 2014) or LSTMs (Hochreiter & Schmidhuber, 1997);
+    `bidirectional` ones read a row from both ends, with half of `dim` each. `transformer`: a linear map to `dim`,
+    sinusoidal positions and `layers` encoder blocks with `heads` heads (Vaswani et al., NeurIPS 2017). Tokens are
+    embedded in `dim` dimensions first. Deviations: layer norm stands before each sub-layer and once at the end, so
+    that training needs no warm-up; no dropout. Raises UserError if `heads`, or the two directions, do not divide `dim`.
     """
 
     takes = ("sequence", "tokens")
@@ -30,28 +32,31 @@ class Sequence(Encoder):
         self,
         spec: InputSpec,
         *,
-        kind: Literal["gru", "transformer"] = "gru",
+        kind: Literal["gru", "lstm", "transformer"] = "gru",
         dim: Count = DIM,
         layers: Count = 1,
         heads: Count = 4,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__(dim)
         if kind == "transformer" and dim % heads:
             raise UserError(
                 f"encoder 'sequence': dim {dim} with {heads} heads; dim must be a multiple of heads"
             )
+        if kind != "transformer" and bidirectional and dim % 2:
+            raise UserError(f"encoder 'sequence': dim {dim} of two directions; dim must be even")
         width = dim if spec.kind == "tokens" else spec.shape[1]
         self.embed = nn.Embedding(spec.vocabulary, dim) if spec.kind == "tokens" else nn.Identity()
-        if kind == "gru":
-            self.body = _Gru(width, dim, layers)
-        else:
+        if kind == "transformer":
             self.body = _Transformer(spec.shape[0], width, dim, layers, heads)
+        else:
+            self.body = _Recurrent(nn.GRU if kind == "gru" else nn.LSTM, width, dim, layers, bidirectional)
 
     def layers(self) -> list[nn.Module]:
         """Return the embedding, and the blocks of a transformer by themselves."""
         inner = (
             [self.body]
-            if isinstance(self.body, _Gru)
+            if isinstance(self.body, _Recurrent)
             else [self.body.project, *self.body.blocks, self.body.norm]
         )
         return [layer for layer in (self.embed, *inner) if any(True for _ in layer.parameters())]
@@ -68,13 +73,27 @@ class Sequence(Encoder):
         return Tokens(z * mask.unsqueeze(-1), mask)
 
 
-class _Gru(nn.Module):
-    def __init__(self, n_inputs: int, dim: int, layers: int) -> None:
+def sinusoids(length: int, dim: int) -> Tensor:
+    """Return positions (length, dim) as sines and cosines (Vaswani et al., NeurIPS 2017, section 3.5)."""
+    time, channel = torch.arange(length).unsqueeze(1), torch.arange(dim)
+    angle = time / 10000 ** (2 * (channel // 2) / dim)
+    return torch.where(channel % 2 == 0, angle.sin(), angle.cos())
+
+
+class _Recurrent(nn.Module):
+    def __init__(
+        self, kind: type[nn.RNNBase], n_inputs: int, dim: int, layers: int, bidirectional: bool
+    ) -> None:
         super().__init__()
-        self.body = nn.GRU(n_inputs, dim, layers, batch_first=True)
+        size = dim // 2 if bidirectional else dim
+        self.body = kind(n_inputs, size, layers, batch_first=True, bidirectional=bidirectional)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:  # (B, T, D) -> (B, T, dim)
-        return self.body(x)[0]  # what stands behind a row's end cannot reach its steps
+        if mask is None or not self.body.bidirectional:
+            return self.body(x)[0]  # read forwards, what stands behind a row's end cannot reach its steps
+        lengths = mask.sum(1).clamp_min(1).cpu()
+        packed = rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return rnn.pad_packed_sequence(self.body(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
 class _Transformer(nn.Module):
@@ -86,10 +105,7 @@ class _Transformer(nn.Module):
         )
         self.project = nn.Linear(n_inputs, dim)
         self.norm = nn.LayerNorm(dim)
-        time, channel = torch.arange(length).unsqueeze(1), torch.arange(dim)
-        angle = time / 10000 ** (2 * (channel // 2) / dim)
-        positions = torch.where(channel % 2 == 0, angle.sin(), angle.cos())
-        self.register_buffer("positions", positions, persistent=False)
+        self.register_buffer("positions", sinusoids(length, dim), persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:  # (B, T, D) -> (B, T, dim)
         z = self.project(x) + self.positions[: x.shape[1]]

@@ -1,11 +1,13 @@
 """Every encoder on every kind of input that it takes: shapes, rows, weights, layers, and each one's own promises."""
 
+import librosa
 import pytest
 import torch
 from torch import nn
 
 from sweeper.models.encoders.base import DIM, ImageEncoder, Projected
 from sweeper.models.encoders.convnet import Convnet
+from sweeper.models.encoders.logmel import Logmel
 from sweeper.models.encoders.maps import Maps
 from sweeper.models.encoders.sequence import Sequence
 from sweeper.models.encoders.wave import Wave
@@ -41,10 +43,17 @@ CASES = [
     ("sequence", STEPS, {"kind": "transformer", "dim": 5, "heads": 1}),
     ("sequence", TEXT, {"kind": "gru", "dim": 6}),
     ("sequence", TEXT, {"kind": "transformer", "dim": 6, "heads": 3}),
+    ("sequence", STEPS, {"kind": "lstm", "bidirectional": True, "layers": 2, "dim": 6}),
+    ("sequence", TEXT, {"kind": "lstm", "dim": 6}),
+    ("sequence", TEXT, {"kind": "gru", "bidirectional": True, "dim": 6}),
+    ("textcnn", TEXT, {"width": 3, "embedding": 4}),
+    ("temporal", STEPS, {"dim": 6}),
+    ("temporal", STEPS, {"dim": 5, "kernel": 4}),
     ("maps", IMAGE, {}),
     ("maps", WIDE, {"width": 6, "layers": 2, "dim": 3}),
     ("wave", SOUND, {"layers": 2, "width": 6, "dim": 5}),
     ("wave", InputSpec("audio", (16,)), {"layers": 1, "dim": 3}),
+    ("logmel", SOUND, {"sample_rate": 1000, "n_fft": 32, "hop": 7, "n_mels": 4, "layers": 2, "dim": 5}),
 ]
 every_case = pytest.mark.parametrize(
     ("name", "spec", "options"), CASES, ids=lambda v: str(getattr(v, "shape", v))
@@ -363,6 +372,28 @@ def test_maps_keep_places_apart(name, options):
         assert not changed[0, 0]
 
 
+def test_resnets_from_scratch_begin_as_in_the_audio_visual_papers():
+    """Convolutions normal with variance 2 / (outputs · kernel), norms 1 and 0."""
+    encoder = make("resnet18", LARGE, {"width": 16})
+    for own in layers_of(encoder, nn.Conv2d):
+        assert own.bias is None
+        expected = (2 / (own.out_channels * own.kernel_size[0] ** 2)) ** 0.5
+        assert own.weight.std().item() == pytest.approx(expected, rel=0.15)
+    for own in layers_of(encoder, nn.BatchNorm2d):
+        assert (own.weight == 1).all()
+        assert (own.bias == 0).all()
+
+
+def test_a_resnet_of_frames_pools_over_time_and_space_at_once():
+    """As `adaptive_avg_pool3d` of the last maps does in the audio-visual papers."""
+    encoder, x = (
+        make("resnet18", InputSpec("video", (3, 3, 40, 33)), {"width": 4}).eval(),
+        torch.rand(2, 3, 3, 40, 33),
+    )
+    maps = torch.stack([encoder.body(x.double()[:, t]) for t in range(3)], 2)
+    torch.testing.assert_close(encoder(x.double()), nn.functional.adaptive_avg_pool3d(maps, 1).flatten(1))
+
+
 def test_a_resnets_pooled_features_are_the_mean_of_its_maps():
     encoder, x = make("resnet18", LARGE, {"width": 4}).eval(), sample(LARGE)
     torch.testing.assert_close(encoder(x), encoder(x, None, "maps").mean((2, 3)))
@@ -390,6 +421,56 @@ def test_attention_sees_the_order_of_time_steps():
 def test_attention_blocks_start_from_different_weights():
     first, second = make("sequence", STEPS, {"kind": "transformer", "layers": 2}).body.blocks
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_one_direction_sees_what_came_before_and_two_see_what_follows_too(kind):
+    x = sample(STEPS)
+    other = torch.cat([x[:, :-1], x[:, -1:] + 1], 1)
+    for both in (False, True):
+        encoder = make("sequence", STEPS, {"kind": kind, "dim": 6, "bidirectional": both})
+        changed = (encoder(x, None, "tokens").values != encoder(other, None, "tokens").values).any(0)
+        assert changed[-1].any()
+        assert not changed[:-1, :3].any()  # the first half reads forwards
+        assert changed[:-1, 3:].any() == both
+
+
+def test_two_directions_need_an_even_width():
+    with pytest.raises(UserError, match="'sequence': dim 5 of two directions; dim must be even"):
+        Sequence(STEPS, kind="lstm", dim=5, bidirectional=True)
+    assert Sequence(STEPS, kind="transformer", dim=5, heads=1, bidirectional=True).dim == 5
+
+
+def test_a_text_cnn_has_the_papers_filters():
+    encoder = make("textcnn", TEXT, {})
+    assert [(m.out_channels, m.kernel_size[0]) for m in layers_of(encoder, nn.Conv1d)] == [
+        (100, 3),
+        (100, 4),
+        (100, 5),
+    ]
+    assert encoder.dim == 300
+    assert encoder.layers() == [encoder.embed, encoder.filters]
+
+
+def test_a_filter_of_words_fires_on_its_words_wherever_they_stand():
+    encoder = make("textcnn", TEXT, {"width": 1, "embedding": 11})
+    encoder.embed.weight.data.copy_(torch.eye(11))
+    for convolution in encoder.filters:
+        convolution.weight.data.zero_()
+        convolution.bias.data.fill_(-2.5)
+        for place, word in enumerate((3, 4, 5)):
+            convolution.weight.data[0, word, place] = 1.0
+    texts = torch.tensor([[3, 4, 5, 0, 0, 0], [0, 0, 3, 4, 5, 0], [5, 4, 3, 0, 0, 0], [9, 3, 4, 0, 3, 5]])
+    assert encoder(texts).tolist() == [[0.5] * 3, [0.5] * 3, [0.0] * 3, [0.0] * 3]
+
+
+def test_a_temporal_convolution_keeps_the_steps_and_reads_those_around_each():
+    for kernel, reached in ((1, [2]), (2, [1, 2]), (3, [1, 2, 3]), (5, [0, 1, 2, 3, 4])):
+        encoder, x = make("temporal", STEPS, {"dim": 4, "kernel": kernel}), torch.zeros(2, 5, 3).double()
+        x[1, 2] = 1
+        quiet, loud = encoder(x, None, "tokens").values
+        torch.testing.assert_close(quiet, encoder.positions)
+        assert torch.nonzero((loud != quiet).any(1)).flatten().tolist() == reached
 
 
 def test_equal_tokens_are_embedded_equally():
@@ -433,6 +514,43 @@ def test_wave_refuses_data_that_are_shorter_than_a_token():
     with pytest.raises(UserError, match=r"'wave': 4 layers need 256 samples, .* has 70; fewer layers are"):
         Wave(SOUND)
     assert Wave(SOUND, layers=3).dim == DIM
+
+
+RATE, TONE = 8000, InputSpec("audio", (4000,))
+
+
+def tones(*frequencies):
+    time = torch.arange(TONE.shape[0]).double() / RATE
+    return torch.stack([torch.sin(2 * torch.pi * f * time) for f in frequencies])
+
+
+def test_a_spectrogram_is_that_of_the_libraries():
+    encoder = make("logmel", TONE, {"sample_rate": RATE, "n_fft": 256, "hop": 80, "n_mels": 20})
+    x = sample(TONE)
+    bank = torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=256, n_mels=20, htk=True, norm=None))
+    torch.testing.assert_close(encoder.bank, bank.double(), rtol=0, atol=2e-4)
+    waves = torch.stft(x, 256, 80, window=encoder.window, pad_mode="constant", return_complex=True)
+    expected = (encoder.bank @ (waves.abs() ** 2 / 256) + 1e-6).log()
+    mean, std = expected.mean((1, 2), keepdim=True), expected.std((1, 2), correction=0, keepdim=True)
+    found = encoder.spectrogram(x, None)
+    assert found.shape == (4, 1, 20, 51)
+    torch.testing.assert_close(found[:, 0], (expected - mean) / std, rtol=1e-4, atol=1e-4)
+
+
+def test_a_tone_stands_in_its_band_however_loud_it_is():
+    encoder = make("logmel", TONE, {"sample_rate": RATE, "n_fft": 256, "hop": 80, "n_mels": 20})
+    found = encoder.spectrogram(tones(300, 1000, 3000), None)[:, 0]
+    bands = found.mean(2).argmax(1)
+    frequency = torch.linspace(0, RATE / 2, 129)[encoder.bank.argmax(1)]
+    assert frequency[bands].tolist() == pytest.approx([300, 1000, 3000], rel=0.15)
+    louder = encoder.spectrogram(4 * tones(300, 1000, 3000), None)[:, 0]
+    assert torch.equal(louder.mean(2).argmax(1), bands)
+    assert (found.mean((1, 2)).abs() < 1e-9).all()
+
+
+def test_more_bands_than_frequencies_are_refused():
+    with pytest.raises(UserError, match=r"n_mels=80 leaves bands without a frequency at n_fft=64; fewer are"):
+        Logmel(SOUND, n_fft=64, n_mels=80)
 
 
 def test_layers_come_from_the_input_up():

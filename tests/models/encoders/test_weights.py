@@ -52,17 +52,31 @@ def test_given_weights_need_no_seed_and_width_counts_no_more(saved):
 
 def test_a_study_can_name_them(saved):
     encoder = {"name": "resnet18", "weights": str(saved[1])}
-    with pytest.raises(UserError, match="are for images with 3 channels, these have 1"):
-        build({"name": "joint"}, synthetic(kind="image"), encoder=encoder)
+    method = build({"name": "joint"}, synthetic(kind="image"), encoder=encoder)
+    assert {own.dim for own in method.net.encoders.values()} == {14}
 
 
-def test_weights_for_another_number_of_channels_are_refused(saved):
-    with pytest.raises(UserError) as told:
-        Resnet18(InputSpec("image", (1, 40, 40)), weights=saved[1])
-    assert str(told.value) == (
-        f"weights {str(saved[1])!r} are for images with 3 channels, these have 1;"
-        " give other weights, or images with as many"
+def test_a_grey_image_of_one_channel_gives_the_features_that_it_gives_in_colour(saved):
+    _, folder = saved
+    grey, colour = (
+        Resnet18(InputSpec("image", (1, 40, 40)), weights=folder).eval(),
+        Resnet18(RGB, weights=folder).eval(),
     )
+    x = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(grey(x), colour(x.repeat(1, 3, 1, 1)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_other_channels_that_are_alike_give_the_same_and_each_counts(saved, channels):
+    _, folder = saved
+    own, colour = (Resnet18(InputSpec("image", (c, 40, 40)), weights=folder).eval() for c in (channels, 3))
+    x = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    alike = x.repeat(1, channels, 1, 1)
+    torch.testing.assert_close(own(alike), colour(x.repeat(1, 3, 1, 1)), rtol=1e-4, atol=1e-5)
+    for channel in range(channels):
+        other = alike.clone()
+        other[:, channel] = 0
+        assert not torch.allclose(own(other), own(alike))
 
 
 def nothing(folder):
