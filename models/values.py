@@ -36,13 +36,16 @@ TIMED = frozenset({"sequence", "video", "tokens", "audio"})  # T comes first, an
 class InputSpec:
     """A modality's samples: their kind, the shape of the longest, the type that batches hold them in.
 
-    `vocabulary` counts the different tokens, 0 for other kinds.
+    `vocabulary` counts the different tokens, 0 for other kinds. `blank` is the token that stands where noise took a
+    word away; `special` are those that stand for no word, such as where a text begins, which noise leaves alone.
     """
 
     kind: InputKind
     shape: tuple[int, ...]
     dtype: Literal["float32", "int64"] = "float32"
     vocabulary: int = 0
+    blank: int = 0
+    special: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

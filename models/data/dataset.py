@@ -40,7 +40,8 @@ class Dataset:
         for m, spec in self.spec.modalities.items():
             rows = train[self.present[m][train]] if m in self.present else train
             zero = self.scale.get(m, (0.0, 1.0))[0]
-            found[m] = Statistics(self.inputs[m], rows, spec.kind, self.lengths.get(m), zero)
+            lengths = self.lengths.get(m)
+            found[m] = Statistics(self.inputs[m], rows, spec.kind, lengths, zero, spec.blank, spec.special)
         return found
 
     @property

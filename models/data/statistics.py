@@ -21,7 +21,7 @@ class Statistics:
     """What is known of `array[rows]`, samples of a kind, read when first asked for; steps beyond `lengths` left out.
 
     A feature is a number of a vector or of a sequence's step, a channel of an image or video, or all of a waveform.
-    `zero` is what a batch holds as 0.
+    `zero` is what a batch holds as 0; `blank` and `special` are those of the input's spec.
     """
 
     array: np.ndarray
@@ -29,6 +29,8 @@ class Statistics:
     kind: InputKind
     lengths: np.ndarray | None = None
     zero: Number = 0.0
+    blank: int = 0
+    special: tuple[int, ...] = ()
 
     @cached_property
     def range(self) -> tuple[float, float]:

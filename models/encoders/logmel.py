@@ -29,7 +29,6 @@ class Logmel(Convnet):
 
     takes = ("audio",)
     default_for = ()
-    reads = ("pooled", "stages")
 
     def __init__(
         self,
@@ -57,8 +56,8 @@ class Logmel(Convnet):
         return super().pooled(self.spectrogram(x, mask))
 
     def tokens(self, x: Tensor, mask: Tensor | None = None) -> Tokens:
-        """Refuse: its maps are of the whole recording."""
-        raise self._unreadable("tokens")
+        """Return the features as a single token: the maps are of the whole recording."""
+        return super().tokens(self.spectrogram(x, mask))
 
     def staged(self, x: Tensor, mask: Tensor | None = None) -> Staged:
         """Yield the map of each stage; return pooled features."""

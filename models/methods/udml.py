@@ -207,7 +207,7 @@ class Udml(Method):
         normal = gaussian.normal(longest, generator, *place)[:, : x.shape[1]]
         if kind == "tokens":
             gone = torch.special.ndtr(normal) < per_row(level / 10, normal)
-            return x.masked_fill(gone, 0)
+            return x.masked_fill(gone & ~torch.isin(x, x.new_tensor(spec.special)), spec.blank)
         power = self.image_power if kind in ("image", "video") else 1.0
         level = level.to(x)
         noise = per_row(self.step[kind] * self.levels * (level / self.levels) ** power, x) * normal

@@ -30,11 +30,11 @@ def under(
     dtype = next(method.parameters()).dtype
     scores: list[dict[str, float]] = []
     parts: list[Columns] = []
-    for repeat in range(wanted.repeats if wanted.level else 1):
+    for repeat in range(wanted.repeats if wanted.changes else 1):
         feed = Feed(dataset, rows, device, dtype, wanted, repeat)
         found = evaluate(method, feed)
         own = columns(found)
-        if wanted.level:
+        if wanted.changes:
             own |= {"repeat": np.full(len(rows), repeat)} | {f"hit_{m}": hit for m, hit in feed.hits.items()}
         scores.append(all_scores(method.task, found) | by_hit(method.task, found, feed.hits))
         parts.append(own)

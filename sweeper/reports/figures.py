@@ -66,19 +66,22 @@ def _search(history: History) -> list[tuple[str, list[tuple[float, float | None]
 
 
 def _noise(found: Report) -> list[tuple[str, list[float], dict[str, Curves]]]:
-    """Return (kind of noise, its levels, {metric: curves over them}) of each kind that has three levels, 0 included."""
+    """Return (kind of noise, its levels, {metric: curves over them}) of each kind that has three levels.
+
+    Clean is one, as level 0, of a kind that changes nothing at it.
+    """
     conditions = {r.axes["condition"]: parse_condition(r.axes["condition"]) for r in found.results}
-    kinds: dict[str, dict[float, str]] = {}
+    kinds: dict[str, dict[float, str]] = {}  # by what each is called at level 0
     for label, condition in conditions.items():
-        if condition.level:
-            kind = replace(condition, level=0.0).label.replace("-0", "", 1)
-            kinds.setdefault(kind, {})[condition.level] = label
+        if condition.changes:
+            kinds.setdefault(replace(condition, level=0.0).label, {})[condition.level] = label
     drawn = []
-    for kind, levels in kinds.items():
-        order = sorted(levels.items() | ({(0.0, "clean")} if "clean" in conditions else set()))
+    for none, levels in kinds.items():
+        clean = {(0.0, "clean")} if "clean" in conditions and not parse_condition(none).changes else set()
+        order = sorted(levels.items() | clean)
         if len(order) >= 3:
             series = _over(found, [label for _, label in order])
-            drawn.append((kind, [level for level, _ in order], series))
+            drawn.append((none.replace("-0", "", 1), [level for level, _ in order], series))
     return drawn
 
 

@@ -11,11 +11,12 @@ from typing import Any, Literal, get_type_hints
 from sweeper.models.data.noise.corruptions import CORRUPTIONS
 from sweeper.models.errors import UserError, choose
 from sweeper.models.schema.parameters import Parameter
-from sweeper.models.schema.ranges import Count, NonNegative, Share
+from sweeper.models.schema.ranges import Count, Share
 from sweeper.models.values import DataSpec
 
-# the levels at which everything is struck
-LARGEST = {"salt": 100.0, "words": 10.0, "time": 10.0, "dropout": 10.0}
+# the levels at which everything is struck; of decibels, those at which either sound or noise is all that is heard
+LARGEST = {"salt": 100.0, "words": 10.0, "time": 10.0, "dropout": 10.0, "white": 100.0}
+LEAST = {"white": -100.0}
 LONGEST = 200  # bytes of a label, which files are named after
 
 
@@ -23,6 +24,8 @@ LONGEST = 200  # bytes of a label, which files are named after
 class Condition:
     """A corruption of test rows: its kind and level (corruptions.py) and the modalities, without any all that fit.
 
+    Level 0 changes nothing, but for `white`, whose level is a signal-to-noise ratio in dB: 0 is noise as strong as the
+    sound, and white--5 (level -5) is stronger.
     The coins and noise of `repeats` draws, numbered from 0, come from `seed`. Mode "qmf" is the protocol published
     with QMF (Zhang et al., Provable Dynamic Fusion for Low-Quality Multimodal Data, ICML 2023, release of 2024) as
     it runs, for uint8 images: Gaussian noise of one pattern for all images of a size, negative pixels wrapping to
@@ -34,7 +37,7 @@ class Condition:
     """
 
     kind: str
-    level: NonNegative = 0.0
+    level: float = 0.0
     modalities: tuple[str, ...] = ()
     share: Share = 0.5
     mode: Literal["clean", "qmf"] = "clean"
@@ -52,10 +55,14 @@ class Condition:
         choose("condition", self.kind, known, "" if self.mode == "clean" else f"mode {self.mode!r}")
         if self.kind == "clean" and any(getattr(self, f.name) != f.default for f in fields(self)[1:]):
             raise UserError("condition 'clean' has a level or options; it takes none")
-        most = LARGEST.get(self.kind, inf)
+        least, most = LEAST.get(self.kind, 0.0), LARGEST.get(self.kind, inf)
         distinct = len({*self.modalities}) == len(self.modalities)
         for name, ok, admissible in (
-            ("level", self.level <= most, f"a number from 0 to {most:g}"),
+            (
+                "level",
+                least <= self.level <= most,
+                f"a number from {least:g}" + (f" to {most:g}" if most < inf else ""),
+            ),
             ("modalities", distinct and all(map(str.isidentifier, self.modalities)), "names, each once"),
         ):
             if not ok:
@@ -64,6 +71,11 @@ class Condition:
             raise UserError(
                 f"{where}: its label {self.label[:40]!r}… has more than {LONGEST} bytes; name less"
             )
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is done to rows at all."""
+        return self.level != 0 or self.kind in LEAST
 
     @property
     def label(self) -> str:

@@ -30,7 +30,7 @@ def corrupted(
     if mode "qmf" meets an image that is not uint8.
     """
     hits = {m: np.zeros(len(rows), bool) for m in dataset.inputs}
-    if not condition.level:
+    if not condition.changes:
         return dataset, hits
     check(condition, dataset.spec)
     has = {m: dataset.present[m][rows] if m in dataset.present else ~hits[m] for m in hits}

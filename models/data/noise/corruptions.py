@@ -1,8 +1,9 @@
 """What can be done to one sample: pure functions (x, level, generator, train) -> x, in a table by mode and kind.
 
-`x` is a sample of the kind of input that `train` says, and is not changed; a level of 0 or more is the strength ε,
-typically up to 10; `train` also says how large the modality's numbers are. What a generator gives does not depend on
-the level, so that one generator at two levels gives the same noise, scaled, or one mask within the other.
+`x` is a sample of the kind of input that `train` says, as the dataset holds it: pixels and sound before they are
+standardised. It is not changed. A level of 0 or more is the strength ε, typically up to 10, but for `white`; `train`
+also says how large the modality's numbers are. What a generator gives does not depend on the level, so that one
+generator at two levels gives the same noise, scaled, or one mask within the other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from sweeper.models.data.statistics import Statistics
 from sweeper.models.values import InputKind
 
 Corruption = Callable[[np.ndarray, float, np.random.Generator, Statistics], np.ndarray]
-NO_TOKEN = 0  # what a token that is taken away becomes
 
 
 def feature(x: np.ndarray, level: float, generator: np.random.Generator, train: Statistics) -> np.ndarray:
@@ -30,6 +30,15 @@ def gaussian(x: np.ndarray, level: float, generator: np.random.Generator, train:
     return np.clip(x + 10 * level / 255 * (high - low) * np.expand_dims(noise, -3), low, high)
 
 
+def white(x: np.ndarray, level: float, generator: np.random.Generator, train: Statistics) -> np.ndarray:
+    """Add normal noise to a waveform for a signal-to-noise ratio of `level` dB, unclipped.
+
+    The signal's power is this recording's own, about its mean: a quiet one gets weaker noise, silence none.
+    """
+    std = x.std(dtype=np.float64) if len(x) else 0.0
+    return x + std * 10 ** (-level / 20) * generator.standard_normal(x.shape, np.float32)
+
+
 def salt(x: np.ndarray, level: float, generator: np.random.Generator, train: Statistics) -> np.ndarray:
     """Set a share ε/100 of numbers, of pixels in an image, to the least or the greatest, half of them each."""
     low, high = train.range
@@ -40,9 +49,12 @@ def salt(x: np.ndarray, level: float, generator: np.random.Generator, train: Sta
 
 
 def words(x: np.ndarray, level: float, generator: np.random.Generator, train: Statistics) -> np.ndarray:
-    """Take each step of a sequence or token away with probability ε/10, as QMF masks the words of a text."""
+    """Take each step of a sequence or token away with probability ε/10, as QMF masks the words of a text.
+
+    QMF's words are those between spaces; where a tokenizer divides a word, its parts go independently here.
+    """
     chosen = generator.random((len(x), 1)) < level / 10
-    return np.where(chosen if x.ndim == 2 else chosen[:, 0], _nothing(train), x)
+    return _without(x, chosen if x.ndim == 2 else chosen[:, 0], train)
 
 
 def time(x: np.ndarray, level: float, generator: np.random.Generator, train: Statistics) -> np.ndarray:
@@ -52,7 +64,7 @@ def time(x: np.ndarray, level: float, generator: np.random.Generator, train: Sta
     length = min(steps, round(level / 10 * steps))
     start = int(generator.random() * (steps - length + 1))
     inside = (np.arange(steps) >= start) & (np.arange(steps) < start + length)
-    return np.where(inside if last else inside.reshape(-1, *[1] * (x.ndim - 1)), _nothing(train), x)
+    return _without(x, inside if last else inside.reshape(-1, *[1] * (x.ndim - 1)), train)
 
 
 def blur(x: np.ndarray, level: float, generator: np.random.Generator, train: Statistics) -> np.ndarray:
@@ -94,9 +106,11 @@ def _pixels(x: np.ndarray, train: Statistics) -> tuple[int, ...]:
     return (*x.shape[:-3], *x.shape[-2:]) if train.kind in ("image", "video") else x.shape
 
 
-def _nothing(train: Statistics) -> float | np.ndarray:
-    """Return what stands where a step was taken away: the mean, of tokens the first."""
-    return NO_TOKEN if train.kind == "tokens" else train.moments[0]
+def _without(x: np.ndarray, chosen: np.ndarray, train: Statistics) -> np.ndarray:
+    """Return `x` with the mean where `chosen`, or with the token for a word that is gone where a word is."""
+    if train.kind == "tokens":
+        return np.where(chosen & ~np.isin(x, train.special), train.blank, x)
+    return np.where(chosen, train.moments[0], x)
 
 
 _NUMBERS: tuple[InputKind, ...] = ("vector", "sequence", "image", "video", "audio")
@@ -105,6 +119,7 @@ _PICTURES: tuple[InputKind, ...] = ("image", "video")
 CORRUPTIONS: dict[str, dict[str, dict[InputKind, Corruption]]] = {
     "clean": {
         "gaussian": dict.fromkeys(_NUMBERS, feature) | dict.fromkeys(_PICTURES, gaussian),
+        "white": {"audio": white},
         "salt": dict.fromkeys(_NUMBERS, salt),
         "words": dict.fromkeys(("sequence", "tokens"), words),
         "time": dict.fromkeys(("sequence", "tokens", "audio", *_PICTURES), time),

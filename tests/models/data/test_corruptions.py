@@ -101,6 +101,28 @@ def test_gaussian_on_a_video_is_fresh_in_every_frame_and_alike_in_all_channels()
     assert np.corrcoef(noise[0, 0].ravel(), noise[1, 0].ravel())[0, 1] == pytest.approx(0, abs=0.05)
 
 
+@pytest.mark.parametrize("level", [-10, -3.5, 0, 10, 40])
+def test_white_noise_has_the_signal_to_noise_ratio_in_decibels(level):
+    time = np.arange(40000) / 16000
+    sound = (3000 * np.sin(2 * np.pi * 440 * time) + 500).astype(np.float32)  # an offset is no sound
+    noise = one("white", sound, level, given="audio") - sound
+    ratio = 10 * np.log10(np.var(sound) / np.var(noise))
+    assert ratio == pytest.approx(level, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(noise))[1:] ** 2
+    assert spectrum[:5000].mean() == pytest.approx(spectrum[-5000:].mean(), rel=0.1)
+
+
+def test_white_noise_is_the_same_pattern_at_all_levels_and_follows_each_recordings_own_loudness():
+    sound = np.random.default_rng(4).normal(size=3000)
+    quiet, loud = (one("white", sound, level, given="audio") - sound for level in (20, -20))
+    np.testing.assert_allclose(loud, 100 * quiet, rtol=1e-6)
+    np.testing.assert_allclose(
+        one("white", 8 * sound, 5, given="audio"), 8 * one("white", sound, 5, given="audio")
+    )
+    silence = np.full(50, 7.0, np.float32)
+    np.testing.assert_array_equal(one("white", silence, -100, given="audio"), silence)
+
+
 @pytest.mark.parametrize("shape", [(40000,), (400, 100), (3, 200, 200), (5, 2, 100, 100)])
 def test_salt_strikes_a_hundredth_a_level_to_either_end(shape):
     x = np.full(shape, 7.0, np.float32)
@@ -132,6 +154,15 @@ def test_tokens_are_taken_away_to_0(kind):
     assert not one(kind, x, 10, given="tokens").any()
     steps = np.flatnonzero(found == 0)
     assert (len(steps) == steps[-1] - steps[0] + 1) == (kind == "time")
+
+
+@pytest.mark.parametrize("kind", ["words", "time"])
+def test_special_tokens_stay_and_the_blank_stands_for_words(kind):
+    """As where a text begins and ends, [CLS] 101 and [SEP] 102 of BERT; `_` is 1035."""
+    text = np.array([101, *range(2000, 2050), 102])
+    about = Statistics(text[None], np.array([0]), "tokens", blank=1035, special=(0, 101, 102))
+    found = CORRUPTIONS["clean"][kind]["tokens"](text, 10, np.random.default_rng(0), about)
+    assert found.tolist() == [101, *[1035] * 50, 102]
 
 
 @pytest.mark.parametrize(

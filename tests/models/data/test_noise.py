@@ -12,7 +12,7 @@ import torch
 from sweeper.models.data import load_dataset
 from sweeper.models.data.dataset import assemble, standardized
 from sweeper.models.data.feed import Feed
-from sweeper.models.data.noise.conditions import CLEAN, LARGEST, Condition, check, parse
+from sweeper.models.data.noise.conditions import CLEAN, LARGEST, LEAST, Condition, check, parse
 from sweeper.models.data.noise.corrupted import corrupted
 from sweeper.models.data.noise.corruptions import CORRUPTIONS
 from sweeper.models.errors import UserError
@@ -56,12 +56,23 @@ def read(dataset, condition, rows=TEST, repeat=0):
 # who is hit
 
 
-@pytest.mark.parametrize("label", ["clean", *(f"{kind}-0 (mode {mode})" for kind, mode in ALL)])
+@pytest.mark.parametrize("label", ["clean", *(f"{k}-0 (mode {mode})" for k, mode in ALL if k not in LEAST)])
 def test_level_0_is_the_dataset_itself(label):
     dataset = mixed()
     under, hits = corrupted(dataset, parse(label), 0, TEST)
     assert under is dataset
     assert not any(hit.any() for hit in hits.values())
+
+
+def test_level_0_of_decibels_is_noise():
+    dataset = mixed()
+    assert {kind for kind, _ in ALL if Condition(kind).changes} == {*LEAST} == {"white"}
+    found, hits = read(dataset, "white-0 (share 1)")
+    assert hits["audio"].all()
+    power = [
+        np.var(x, 1) for x in (dataset.inputs["audio"][TEST], found["audio"] - dataset.inputs["audio"][TEST])
+    ]
+    np.testing.assert_allclose(np.log10(power[1] / power[0]).mean(), 0, atol=0.05)
 
 
 @pytest.mark.parametrize(("kind", "mode"), ALL)
@@ -240,6 +251,29 @@ def test_a_memory_mapped_array_is_read_and_never_written(tmp_path, kind, mode):
         np.testing.assert_array_equal(array, dataset.inputs[m])
 
 
+def test_pixels_and_sound_are_corrupted_before_they_are_standardised():
+    dataset = mixed()
+    under, _ = corrupted(dataset, parse("gaussian-10 (share 1)"), 0, TEST)
+    batch = Feed(dataset, TEST, condition=parse("gaussian-10 (share 1)")).batch(torch.arange(len(TEST)))
+    for m in ("image", "colour", "audio"):
+        mean, std = dataset.scale[m]
+        np.testing.assert_allclose(
+            batch.inputs[m], (under.inputs[m][TEST] - mean) / std, rtol=1e-4, atol=1e-5
+        )
+    pixels = batch.inputs["image"] * dataset.scale["image"][1] + dataset.scale["image"][0]
+    assert pixels.min() == pytest.approx(0, abs=1e-3)  # clipped to what a pixel can be
+    assert pixels.max() == pytest.approx(255, abs=1e-3)
+
+
+def test_padding_and_special_tokens_survive_where_words_are_taken_away():
+    dataset = shorter(behind=0)
+    spec = replace(dataset.spec.modalities["tokens"], blank=9, special=(0, 1, 2))
+    known = replace(dataset.spec, modalities={**dataset.spec.modalities, "tokens": spec})
+    dataset = replace(dataset, spec=known)
+    before, (found, _) = dataset.inputs["tokens"][TEST], read(dataset, "words-10@tokens (share 1)")
+    np.testing.assert_array_equal(found["tokens"], np.where(before <= 2, before, 9))
+
+
 def test_a_feed_under_a_condition_names_it_and_says_who_was_hit():
     dataset = mixed()
     feed = Feed(dataset, TEST, condition=parse("gaussian-10@vector"), repeat=2)
@@ -399,6 +433,8 @@ CONDITIONS = [
     (Condition("salt", 0.25), "salt-0.25"),
     (Condition("blur", 1e-05), "blur-1e-05"),
     (Condition("feature", 1e22), "feature-10000000000000000000000"),
+    (Condition("white"), "white-0"),
+    (Condition("white", -7.5, ("sound",)), "white--7.5@sound"),
     (Condition("gaussian", 10, ("spoken",)), "gaussian-10@spoken"),
     (Condition("gaussian", 10, ("spoken", "signed")), "gaussian-10@signed+spoken"),
     (Condition("gaussian", 5, share=1, repeats=3), "gaussian-5 (share 1, repeats 3)"),
@@ -436,6 +472,8 @@ def test_a_mapping_says_the_same_as_a_label():
         ("gaussian-5@", "cannot be read"),
         ("gaussian-five", "level is 'five'; a number"),
         ("gaussian--5", "level is -5.0; admissible: a number from 0"),
+        ("white--101", "level is -101.0; admissible: a number from -100 to 100"),
+        ("white", "has no level; write it like white-5"),
         ("gaussian-nan", "level is nan"),
         ("gaussian-inf", "level is inf"),
         ("gaussian-5@a+a", "modalities is .*each once"),

@@ -480,7 +480,7 @@ def test_every_format_is_written_and_says_the_same(tmp_path):
 
 
 def test_a_study_gets_figures_of_its_table_search_curves_noise_and_what_its_methods_log(tmp_path):
-    conditions = ("clean", "gaussian-5", "gaussian-10", "salt-5")
+    conditions = ("clean", "gaussian-5", "gaussian-10", "salt-5", "white-10", "white-0", "white--10")
     tested = {f"test/{c}": {"accuracy": 0.9 - i / 10} for i, c in enumerate(conditions)}
     records = [
         replace(r, metrics={**r.metrics, **tested}, curve=[0.5, 0.6]) if isinstance(r, RunRecord) else r
@@ -494,11 +494,13 @@ def test_a_study_gets_figures_of_its_table_search_curves_noise_and_what_its_meth
         "validation",
         "search",
         "accuracy by gaussian",
+        "accuracy by white",
         "weight-left",
     }  # salt has two levels only
     assert {path.stem for path in made} == named
     assert sorted(made) == sorted((tmp_path / "figures").iterdir())
-    (_, levels, series) = figures._noise(report.build(history))[0]
+    (_, levels, series), (_, decibels, _) = figures._noise(report.build(history))
     assert levels == [0.0, 5.0, 10.0]
+    assert decibels == [-10.0, 0.0, 10.0]  # clean is none
     values = pytest.approx([0.9, 0.8, 0.7])
     assert series == {"accuracy": [("joint", {100: values, 101: values})]}
