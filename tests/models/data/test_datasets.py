@@ -19,18 +19,19 @@ from sweeper.models.training.build import build_method
 
 ROOT = Path(os.environ.get("SWEEPER_DATA", "absent"))
 needs_data = pytest.mark.skipif(
-    not (ROOT / "digits3").is_dir() or not (ROOT / "fsdd_mini_flac").is_dir(),
-    reason="SWEEPER_DATA names no folder with digits3 and fsdd_mini_flac",
+    not all((ROOT / name).is_dir() for name in ("digits3", "fsdd_mini_flac", "grid_digits")),
+    reason="SWEEPER_DATA names no folder with digits3, fsdd_mini_flac and grid_digits",
 )
 CASES = {
     "arrays": {"path": "mine.npz"},
     "digits": {},
     "digits3": {},
     "fsdd": {},
+    "grid_digits": {},
     "synthetic": {},
     "table": {"path": "mine.csv", "columns": {"a": "vector", "b": "vector"}},
 }
-OF_FILES = {"digits3", "fsdd"}
+OF_FILES = {"digits3", "fsdd", "grid_digits"}
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,7 @@ def test_modalities_their_kinds_and_shapes_are_known_without_loading(case, cache
         ("digits3", {"modalities": ["signed"]}),
         ("fsdd", {"views": ["logstft"], "n_fft": 512, "hop": 100, "seconds": 0.5}),
         ("fsdd", {"n_mels": 20, "sample_rate": 4000}),
+        ("grid_digits", {"modalities": ["sound"], "sound": "logmel"}),
     ],
 )
 @needs_data
@@ -118,9 +120,9 @@ def test_train_inputs_are_standardized(case, cache):
     for m, x in dataset.inputs.items():
         mean, std = dataset.scale[m]
         z = (x[dataset.rows["train"]].astype(float) - mean) / std
-        features = np.moveaxis(z, 1, 0).reshape(
-            z.shape[1], -1
-        )  # of a vector its numbers, of an image its channels
+        # of a vector its numbers, of an image or video its channels, of a waveform all
+        axis = {"audio": None, "video": 2}.get(dataset.spec.modalities[m].kind, 1)
+        features = z.reshape(1, -1) if axis is None else np.moveaxis(z, axis, 0).reshape(z.shape[axis], -1)
         varies = features.std(1) > 0
         assert features.mean(1) == pytest.approx(0, abs=1e-6)
         assert features[varies].std(1) == pytest.approx(1, abs=1e-6)
@@ -185,7 +187,9 @@ def test_carving_by_groups_leaves_and_takes_a_group(fraction):
     assert (len(kept), len(carved)) == (5, 5)
 
 
-@pytest.mark.parametrize(("name", "what"), [("digits3", "npz"), ("fsdd", "fsdd_mini_flac")])
+@pytest.mark.parametrize(
+    ("name", "what"), [("digits3", "npz"), ("fsdd", "fsdd_mini_flac"), ("grid_digits", "npz")]
+)
 def test_missing_data_say_what_to_put_where(name, what, tmp_path, monkeypatch):
     monkeypatch.delenv("SWEEPER_DATA", raising=False)
     with pytest.raises(UserError, match=rf"{what}.*name that folder with --data-root or SWEEPER_DATA"):
@@ -248,6 +252,64 @@ def test_fsdd_refuses_odd_names_and_too_few_speakers(tmp_path):
     soundfile.write(folder / "zero.wav", np.zeros(8000), 8000)
     with pytest.raises(UserError, match=r"zero.wav does not read \{digit\}_\{speaker\}_\{take\}"):
         load_dataset("fsdd", {}, tmp_path)
+
+
+@needs_data
+def test_grid_digits_are_as_published_in_their_own_types():
+    from sweeper.models.data.sources import grid_digits
+
+    dataset = load_dataset("grid_digits", {}, ROOT)
+    assert dataset.spec.sizes == grid_digits.PUBLISHED.counts
+    assert {m: x.dtype.name for m, x in dataset.inputs.items()} == {"sound": "int16", "lips": "uint8"}
+    raw = np.load(ROOT / grid_digits.FILE)
+    for option, column in grid_digits.COLUMN.items():
+        target = load_dataset("grid_digits", {"target": option}, ROOT).target
+        np.testing.assert_array_equal(np.array(grid_digits.WORDS[option])[target], raw[column])
+
+
+@needs_data
+def test_a_linear_model_hears_and_sees_grid_digits():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    dataset = load_dataset("grid_digits", {"sound": "logmel"}, ROOT)
+    for m, least in (("sound", 0.95), ("lips", 0.7)):
+        x = dataset.inputs[m].reshape(len(dataset.target), -1)[:, ::4].astype(np.float32)
+        train, test = dataset.rows["train"], dataset.rows["test"]
+        scaler = StandardScaler().fit(x[train])
+        fitted = LogisticRegression(C=1e-3, max_iter=200).fit(
+            scaler.transform(x[train]), dataset.target[train]
+        )
+        assert fitted.score(scaler.transform(x[test]), dataset.target[test]) > least
+
+
+def grid(folder, **other):
+    """Write three windows as the file of the GRID corpus has them."""
+    arrays = {
+        "audio": np.ones((3, 8000), np.int16),
+        "video": np.zeros((3, 12, 32, 48), np.uint8),
+        "y": np.array(["one", "two", "one"]),
+        "color": np.array(["red", "red", "blue"]),
+        "split": np.array(["train", "val", "test"]),
+    }
+    (folder / "grid_digits").mkdir()
+    kept = {k: v for k, v in (arrays | other).items() if v is not None}
+    np.savez(folder / "grid_digits" / "digit_windows.npz", **kept)
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ({"video": None}, "lacks the array 'video.*; it is another file"),
+        ({"y": np.array(["one", "ten", "one"])}, "holds the digit 'ten'; admissible: zero, one, two"),
+        ({"split": np.array(["train", "dev", "test"])}, "split 'validation' is empty"),
+    ],
+    ids=["array", "word", "split"],
+)
+def test_another_file_than_that_of_grid_digits_is_refused(tmp_path, other, sentence):
+    grid(tmp_path, **other)
+    with pytest.raises(UserError, match=sentence):
+        load_dataset("grid_digits", {}, tmp_path)
 
 
 def test_no_modality_has_a_name_that_a_torch_module_cannot_hold():
