@@ -8,7 +8,7 @@ import torch
 
 from sweeper.models.data import feed as feeds
 from sweeper.models.data.augment.base import Augmentation, Augmenter
-from sweeper.models.data.augment.pictures import Colour, Crop, Flip
+from sweeper.models.data.augment.pictures import Colour, Crop, Flip, ResizedCrop
 from sweeper.models.data.augment.spans import FrequencyMask, TimeMask
 from sweeper.models.data.feed import Feed
 from sweeper.models.errors import UserError
@@ -101,6 +101,32 @@ def test_every_crop_is_as_frequent():
     assert found.mean((0, 1)).flatten().tolist() == pytest.approx([1 / 9] * 9, abs=0.012)
 
 
+def cut(x, *u, least=0.25):
+    return ResizedCrop(least=least)(x, torch.tensor([u]), steps_of(x))[0]
+
+
+def test_a_resized_crop_enlarges_a_part_of_the_area_from_where_it_is_drawn():
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    torch.testing.assert_close(cut(ramp, 1.0, 0.5, 0.5, 0.5), ramp[0])  # all of it
+    quarter = cut(ramp, 0.0, 0.5, 0.0, 0.0)[0]  # 4 × 4 pixels, the first four columns
+    torch.testing.assert_close(quarter[0, 1:-1], torch.arange(8.0)[1:-1] / 2 - 0.25)
+    torch.testing.assert_close(quarter, quarter[:1].expand(8, 8))
+    assert torch.allclose(cut(ramp, 0.0, 0.5, 0.0, 0.999)[0], quarter + 4, atol=0.3)
+    torch.testing.assert_close(cut(ramp.mT, 0.0, 0.5, 0.0, 0.0)[0], quarter.T)
+
+
+def test_a_resized_crop_is_3_to_4_to_4_to_3_in_shape():
+    ramp = torch.arange(90.0).expand(1, 1, 90, 90)
+
+    def span(x):
+        return (x.max() - x.min()).item()
+
+    for u, ratio in ((0.0, 3 / 4), (1.0, 4 / 3)):
+        across, down = (span(cut(x, 0.0, u, 0.5, 0.5)) for x in (ramp, ramp.mT))
+        assert across / down == pytest.approx(ratio, rel=0.03)
+        assert across * down == pytest.approx(90 * 90 / 4, rel=0.05)
+
+
 def test_a_flip_exchanges_left_and_right_in_a_share_of_rows():
     x = torch.arange(12.0).view(2, 1, 2, 3)
     found = Flip(probability=0.3)(x, torch.tensor([[0.29], [0.3]]), steps_of(x))
@@ -165,6 +191,7 @@ def test_spans_of_every_size_and_place_occur(augmentation):
     ("named", "sentence"),
     [
         ({"name": "crop", "padding": 0}, "'crop': padding is 0; admissible: a whole number from 1"),
+        ({"name": "resized_crop", "least": 1.1}, "least is 1.1; admissible: a number from 0 to 1"),
         ({"name": "flip", "probability": 1.1}, "probability is 1.1; admissible: a number from 0 to 1"),
         ({"name": "colour", "contrast": -0.1}, "contrast is -0.1; admissible: a number from 0 to 1"),
         ({"name": "time_mask", "share": "all"}, "share is 'all'; admissible: a number from 0 to 1"),
