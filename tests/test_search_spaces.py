@@ -20,6 +20,11 @@ from sweeper.study.unfold import unfold
 METHODS = sorted(entries("method"))
 BASELINES = {"joint", "linear", "uniform", "unimodal", "unimodal_sum"}
 PRESETS = {"udml": ["released"]}  # beside what is published
+# studies whose question is about one modality, and how they ask it of another dataset
+OF_ONE_MODALITY = {
+    "udml_figure3": ["conditions=[clean, gaussian-5@left]", "report.metrics=[weight/left, accuracy]"],
+    "grid_digits": ["conditions=[clean, gaussian-5@left]"],
+}
 
 
 def one_arm(method: str, preset: str = "published") -> Arm:
@@ -132,9 +137,8 @@ def test_every_shipped_study_unfolds(name):
 @pytest.mark.parametrize("name", study.shipped())
 def test_every_shipped_study_takes_another_dataset(name):
     loaded = study.load(name, ["dataset=digits"])
-    if name == "udml_figure3":  # whose question is about one modality
-        own = ["conditions=[clean, gaussian-5@left]", "report.metrics=[weight/left, accuracy]"]
-        loaded = study.load(name, ["dataset=digits", *own])
+    if name in OF_ONE_MODALITY:
+        loaded = study.load(name, ["dataset=digits", *OF_ONE_MODALITY[name]])
     for condition in loaded.conditions:
         bridge.check_condition(bridge.parse_condition(condition), bridge.load_dataset("digits", {}).spec)
     assert unfold(loaded)

@@ -1,4 +1,6 @@
-"""What an arm fixes and what it searches: the study over the method's file over what is searched for all methods."""
+"""What an arm fixes and what it searches: the study, over the method's file, over what its encoders' files say, over
+what is searched for all.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweeper import bridge
-from sweeper.bridge import Entry, Parameter
+from sweeper.bridge import Entry, InputSpec, Parameter
 from sweeper.models.errors import Misfit, UserError, choose
 from sweeper.study import space
 from sweeper.study.arms import OF_ENCODER
@@ -16,13 +18,10 @@ from sweeper.study.space import Cases, Space, Values
 
 
 def space_of(
-    study: Study, method: Entry, entry: MethodEntry, modalities: list[str], more: Values
+    study: Study, method: Entry, entry: MethodEntry, inputs: Mapping[str, InputSpec], more: Values
 ) -> tuple[Values, Space, Values, list[str]]:
-    """Return (fixed values, domains, published defaults, modalities used) of an arm.
-
-    The study overrides the method's file.
-    """
-    own, where = space.read_file(method.name), f"method {method.name!r}"
+    """Return (fixed values, domains, published defaults, modalities used) of an arm on a dataset's `inputs`."""
+    own, where, modalities = space.read_file(method.name), f"method {method.name!r}", list(inputs)
     settings = bridge.settings.parameters(modalities)
     schema = {f"train.{k}": p for k, p in settings.items()} | method.parameters
     given = {
@@ -35,7 +34,8 @@ def space_of(
     common = space.read_file("common").get("space", {})
     if "train.epochs" in given:  # who counts epochs means them
         common = {name: value for name, value in common.items() if name != "train.least_steps"}
-    given = {**common, **given}
+    encoding, begin = _of_encoders(study, method, inputs)
+    given = {**common, **encoding, **given}
     domains, fixed = {}, {}
     for name, value in given.items():
         if name.startswith(OF_ENCODER) and name not in schema:
@@ -54,7 +54,7 @@ def space_of(
     fixed, domains = ({k: v for k, v in values.items() if k not in unused} for values in (fixed, domains))
     published = {
         k: schema[choose("hyper-parameter", k, schema, where)].admit(v, k)
-        for k, v in _preset(own, entry, where).items()
+        for k, v in {**_preset(own, entry, where), **begin}.items()
     }
     for name, parameter in method.parameters.items():
         if parameter.default is bridge.REQUIRED and name not in fixed and name not in domains:
@@ -66,6 +66,25 @@ def space_of(
         if isinstance(domain, Cases) and own and own != domain.given(meant):
             published[name] = own.at(0.5)  # what is published is for another optimiser, say
     return fixed, _reachable(domains, known, schema, where), published, used
+
+
+def _of_encoders(study: Study, method: Entry, inputs: Mapping[str, InputSpec]) -> tuple[Values, Values]:
+    """Return (what is fixed and searched, where configuration 0 begins) by the files of a study's encoders.
+
+    A file says `when` it counts, by the encoder's options; a `*` stands for each modality that is so encoded.
+    """
+    found: Values = {}
+    begin: Values = {}
+    for m, spec in inputs.items() if method.facts["encodes"] and method.facts["trains"] else ():
+        named = study.encoders.get(m) or study.encoders.get(spec.kind) or {}
+        own = space.read_file(f"encoders/{named.get('name')}")
+        if not own:
+            continue
+        options = {**bridge.entry("encoder", named["name"]).defaults(), **named}
+        if all(options[name] in admissible for name, admissible in own.get("when", {}).items()):
+            found |= {name.replace("*", m): value for name, value in own["space"].items()}
+            begin |= {name.replace("*", m): value for name, value in own.get("published", {}).items()}
+    return found, begin
 
 
 def _preset(own: Mapping[str, Any], entry: MethodEntry, where: str) -> Mapping[str, Any]:

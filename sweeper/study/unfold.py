@@ -116,7 +116,7 @@ def _arm(
         bridge.check_method(method, chosen)
         parts.append(chosen)
         reads = chosen.facts["reads"]
-    fixed, domains, published, used = searched.space_of(study, method, entry, list(data.inputs), more)
+    fixed, domains, published, used = searched.space_of(study, method, entry, data.inputs, more)
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
     named = {m: e for m, e in study.encoders.items() if m in kinds}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from typing import Literal
 
 import pytest
 
+from sweeper.bridge import InputSpec
 from sweeper.models.errors import UserError
 from sweeper.models.schema.parameters import REQUIRED, Parameter
 from sweeper.models.schema.ranges import ShareBelow1
@@ -355,8 +357,69 @@ def test_a_parameter_without_default_must_be_given_or_searched():
     must = {**arm.method.parameters, "must": Parameter(float, REQUIRED)}
     method = replace(arm.method, parameters=must)
     study = parse({"study": "s", "dataset": "synthetic", "methods": ["ogm"]})
-    given = (study, method, study.methods[0], ["m0", "m1"])
+    given = (study, method, study.methods[0], dict.fromkeys(("m0", "m1"), InputSpec("vector", (8,))))
     with pytest.raises(UserError, match=r"method 'ogm' needs 'must' \(a number\)"):
         space_of(*given, {})
     _, domains, _, _ = space_of(*given, {"must": {"float": [1.0, 3.0]}})
     assert replace(arm, method=method, space=domains).defaults()["must"] == 2.0
+
+
+# An encoder's part of the space
+
+
+OF_MLP = """
+encoder: mlp
+when: {layers: [2, 3]}
+published: {train.lr.*: 0.00002}
+space:
+  train.optimizer: adamw
+  train.decay: weights
+  train.lr.*: {float: [0.000001, 0.0001], log: true}
+"""
+
+
+@pytest.fixture
+def of_mlp(tmp_path, monkeypatch):
+    """Search spaces in which a deep `mlp` brings a part of its own."""
+    shutil.copytree(space.SPACES, tmp_path / "spaces")
+    (tmp_path / "spaces" / "encoders").mkdir(exist_ok=True)
+    (tmp_path / "spaces" / "encoders" / "mlp.yaml").write_text(OF_MLP)
+    monkeypatch.setattr(space, "SPACES", tmp_path / "spaces")
+    space.read_file.cache_clear()
+    yield
+    space.read_file.cache_clear()
+
+
+def encoded(layers=2, own=None, method="ogm", **changes):
+    return arm_of(method, own or {}, encoders={"m0": {"name": "mlp", "layers": layers}}, **changes)
+
+
+@pytest.mark.usefixtures("of_mlp")
+def test_an_encoder_brings_its_own_learning_rate_and_the_optimizer_that_it_needs():
+    arm = encoded()
+    assert arm.space["train.lr.m0"] == Domain("float", (1e-6, 1e-4), log=True)
+    assert "train.lr.m1" not in arm.space
+    assert (arm.fixed["train.optimizer"], arm.fixed["train.decay"]) == ("adamw", "weights")
+    assert arm.space["train.lr"].bounds == (0.0001, 0.01)  # of all else
+    first = arm.defaults()
+    # where the encoder's file begins; the rate published with the method is for SGD
+    assert (first["train.lr.m0"], first["train.lr"]) == (0.00002, pytest.approx(0.001))
+    assert arm.payload(first, "search", 0)["train"]["lr.m0"] == 0.00002
+
+
+@pytest.mark.usefixtures("of_mlp")
+def test_an_encoder_brings_it_where_its_options_say_so_and_where_it_is_trained():
+    for arm in (encoded(layers=1), arm_of("ogm", {}), encoded(method="linear", own={"modality": None})):
+        assert not {"train.lr.m0", "train.decay"} & {*arm.space, *arm.fixed}
+    by_kind = arm_of("ogm", {}, encoders={"vector": {"name": "mlp", "layers": 3}})
+    assert {"train.lr.m0", "train.lr.m1"} <= set(by_kind.space)
+
+
+@pytest.mark.usefixtures("of_mlp")
+def test_a_study_says_otherwise_than_an_encoders_file():
+    arm = encoded(train={"lr.m0": 0.5, "optimizer": "sgd"})
+    assert (arm.fixed["train.lr.m0"], arm.fixed["train.optimizer"]) == (0.5, "sgd")
+    assert arm.defaults()["train.lr"] == 0.001
+    assert encoded(own={"train.lr.m0": {"float": [0.1, 1.0]}}).space["train.lr.m0"].bounds == (0.1, 1.0)
+    alone = encoded(own={"modality": "m1"}, method="unimodal")
+    assert "train.lr.m0" not in alone.space
