@@ -35,13 +35,14 @@ from sweeper.models.data.readers.base import Cell, Reader, Unreadable, decoding
 from sweeper.models.errors import UserError
 from sweeper.models.schema.digest import closure, digest_of
 from sweeper.models.schema.sources import OWN, source_of
-from sweeper.models.values import TIMED
+from sweeper.models.values import TIMED, InputSpec
 
 PART_BYTES = 2**25  # of samples that are held in memory at once
 MOST_ROWS = 512  # that an interruption loses
 MOST_THREADS = 16  # beyond, they wait for Python's lock
 LFS = b"version https://git-lfs"
 
+Sample = np.ndarray | str  # or why there is none
 Stored = tuple[np.ndarray, np.ndarray | None, dict[int, str]]
 
 
@@ -88,16 +89,20 @@ def key(cells: Sequence[Cell], reader: Reader, cache: Path) -> str:
         options(reader),
         fingerprint_files(sorted(reader.weights()), cache),
         {name: version(name) for name in sorted({"numpy", *reader.libraries})},
-        _code(type(reader).__module__),
+        _code(type(reader)),
     ]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _code(module: str) -> str:
-    """Return a hash of the code of a reader's module, of this one, and of the readers and strangers they import."""
-    roots = [source_of(__name__), source_of(module, module.split(".")[0])]
+def _code(reader: type[Reader]) -> str:
+    """Return a hash of the code of a reader, of this module, and of the readers and strangers that they import."""
+    own = {__name__, *(base.__module__ for base in reader.__mro__)}
+    roots = [source_of(module, module.split(".")[0]) for module in own]
     reached = closure(source for source in roots if source)
-    return digest_of({m: s for m, s in reached.items() if m.startswith(__package__) or not m.startswith(OWN)})
+    kept = {
+        m: s for m, s in reached.items() if m in own or m.startswith(__package__) or not m.startswith(OWN)
+    }
+    return digest_of(kept)
 
 
 def options(reader: Reader) -> dict[str, Any]:
@@ -132,18 +137,18 @@ def _contents(cells: Sequence[Cell], cache: Path) -> list[Any]:
 
 def _build(cells: Sequence[Cell], reader: Reader, final: Path) -> None:
     """Read the parts that an earlier build did not, and join all of them."""
-    parts = final.with_suffix(".parts")
+    parts, spec = final.with_suffix(".parts"), reader.spec()
     parts.mkdir(exist_ok=True)
-    step = min(MOST_ROWS, max(1, PART_BYTES // (4 * prod(reader.spec().shape))))
+    step = min(MOST_ROWS, max(1, PART_BYTES // (4 * prod(spec.shape))))
     wanted = {parts / f"{start}.npy": cells[start : start + step] for start in range(0, len(cells), step)}
     left = {name: own for name, own in wanted.items() if not name.exists()}
     rest = [cell for own in left.values() for cell in own]
     threads = ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0))))
     try:  # filters of warnings are one process's, so they are set here and not in a thread
         with warnings.catch_warnings(action="ignore"), progress(final.stem, len(rest)) as seen:
-            samples = map(seen, _samples(rest, reader, threads, step))
+            samples = map(seen, _samples(rest, lambda cell: _read(cell, reader, spec), threads, step))
             for name, own in left.items():
-                _keep(name, list(islice(samples, len(own))), reader)
+                _keep(name, list(islice(samples, len(own))), spec)
     finally:
         threads.shutdown(cancel_futures=True)
     _join(list(wanted), final)
@@ -151,21 +156,20 @@ def _build(cells: Sequence[Cell], reader: Reader, final: Path) -> None:
 
 
 def _samples(
-    cells: Sequence[Cell], reader: Reader, threads: ThreadPoolExecutor, ahead: int
-) -> Iterator[np.ndarray | str]:
-    """Yield each cell's sample, or why there is none; up to so many more are read meanwhile."""
-    waiting: deque[Future[np.ndarray | str]] = deque()
+    cells: Sequence[Cell], read: Callable[[Cell], Sample], threads: ThreadPoolExecutor, ahead: int
+) -> Iterator[Sample]:
+    """Yield what is read of each cell in order; up to so many more are read meanwhile."""
+    waiting: deque[Future[Sample]] = deque()
     for cell in cells:
-        waiting.append(threads.submit(_read, cell, reader))
+        waiting.append(threads.submit(read, cell))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _read(cell: Cell, reader: Reader) -> np.ndarray | str:
+def _read(cell: Cell, reader: Reader, spec: InputSpec) -> Sample:
     """Return a cell's sample, or why there is none."""
-    spec = reader.spec()
     try:
         for path in cell if isinstance(cell, tuple) else ():
             if isinstance(path, Path):
@@ -196,9 +200,8 @@ def _check(path: Path) -> None:
         )
 
 
-def _keep(name: Path, samples: list[np.ndarray | str], reader: Reader) -> None:
+def _keep(name: Path, samples: list[Sample], spec: InputSpec) -> None:
     """Write a part: its samples filled up to the longest of them, before it their lengths (-1: none) and failures."""
-    spec = reader.spec()
     read = {row: sample for row, sample in enumerate(samples) if not isinstance(sample, str)}
     failures = {row: sample for row, sample in enumerate(samples) if isinstance(sample, str)}
     shape = list(spec.shape)

@@ -15,6 +15,7 @@ import pytest
 
 from sweeper.models.data.readers import store
 from sweeper.models.data.readers.base import Reader, Unreadable
+from sweeper.models.data.readers.video import Video
 from sweeper.models.errors import UserError
 from sweeper.models.values import InputSpec
 
@@ -199,9 +200,22 @@ def test_the_key_is_of_contents_options_and_what_stands_beside(tmp_path, monkeyp
 def test_the_code_is_the_readers_and_the_stores_own(monkeypatch):
     seen = []
     monkeypatch.setattr(store, "digest_of", lambda reached: seen.append(set(reached)))
-    store._code("sweeper.models.data.readers.video")
+    store._code(Video)
     home = "sweeper.models.data.readers"
-    assert seen == [{home, *(f"{home}.{name}" for name in ("base", "container", "image", "store", "video"))}]
+    assert seen.pop() == {
+        home,
+        *(f"{home}.{name}" for name in ("base", "container", "image", "store", "video")),
+    }
+    store._code(Words)
+    assert {__name__, f"{home}.base", f"{home}.store"} <= seen.pop()
+
+
+def test_a_reader_that_lies_elsewhere_is_known_by_its_code_too(monkeypatch):
+    seen = []
+    monkeypatch.setattr(store, "digest_of", lambda reached: seen.append(set(reached)))
+    monkeypatch.setattr(Twos, "__module__", "sweeper.models.data.splits")
+    store._code(Twos)
+    assert {"sweeper.models.data.splits", __name__} <= seen.pop()
 
 
 def test_a_folder_is_known_by_the_files_in_it(tmp_path):
