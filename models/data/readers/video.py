@@ -28,7 +28,7 @@ class Video(Reader):
     A video that has fewer is shorter. `size`, `color` and `fit` are those of images.
     """
 
-    suffixes = SUFFIXES
+    suffixes = (*SUFFIXES, *IMAGES)
     libraries = ("pillow", "av")
     dtype = "uint8"
 

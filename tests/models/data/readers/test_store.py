@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -169,6 +170,16 @@ def test_rows_are_read_at_the_same_time(read, monkeypatch):
     both = threading.Barrier(2, timeout=20)
     monkeypatch.setattr(Words, "read", lambda self, cell: np.full(1, both.wait() < 2))
     assert read(["a", "b"], Words())[2] == {}
+
+
+def test_no_more_is_read_ahead_than_is_asked_for():
+    seen = []
+    with ThreadPoolExecutor(1) as threads:
+        samples = store._samples(range(100), lambda cell: seen.append(cell) or "", threads, 5)
+        for _ in range(3):
+            next(samples)
+        threads.submit(int).result()  # whatever was asked for before is done
+        assert seen == list(range(3 + 5))
 
 
 def test_the_key_is_of_contents_options_and_what_stands_beside(tmp_path, monkeypatch):
