@@ -16,7 +16,7 @@ from sweeper.models.data.readers.base import Cell, Reader, Unreadable
 from sweeper.models.data.samples import Samples
 from sweeper.models.data.splits import SPLITS, divided
 from sweeper.models.data.targets import VOID_BYTE, voided
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 from sweeper.models.values import InputSpec
 
 POINTER = b"version https://git-lfs.github.com/spec/v1"  # how the file begins that stands for one Git LFS did not fetch
@@ -204,7 +204,7 @@ def _summary(flaws: Iterable[Flaw]) -> str:
     reasons = Counter(why for _, why in different)
     counts = ", ".join(f"{count} {why}" for why, count in reasons.most_common(SHOWN))
     more = ", …" if len(reasons) > SHOWN else ""
-    shown = ", ".join(what for what, _ in different[:SHOWN])
+    shown = ", ".join(one_line(what) for what, _ in different[:SHOWN])
     rest = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
     noun = "cell" if len(different) == 1 else "cells"
     return f"{len(different)} {noun} cannot be used ({counts}{more}): {shown}{rest}"

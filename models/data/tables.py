@@ -42,7 +42,8 @@ def read(name: str, source: Path) -> Table:
     splits: list[str] = []
     for split, path in found(name, source):
         with readable(name, path):
-            own = _read(name, path)
+            names, cells = _read(name, path)
+        own = dict(zip(_checked(name, path, names), cells, strict=True))
         count = len(next(iter(own.values()), []))
         for column in {**columns, **own}:
             before = columns.setdefault(column, [None] * len(folders))
@@ -108,10 +109,14 @@ def word_of(value: object, between: str = " ") -> str:
     return str(value).strip()
 
 
-def _read(name: str, path: Path) -> dict[str, Column]:
+def _read(name: str, path: Path) -> tuple[list[str], list[Column]]:
+    """Return the names of a file's columns, and their cells."""
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return _parquet(name, path)
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table(path)
+        return table.column_names, [column.to_pylist() for column in table.columns]
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if suffix == ".jsonl":
@@ -127,9 +132,9 @@ def _read(name: str, path: Path) -> dict[str, Column]:
         ) from error
 
 
-def _separated(name: str, path: Path, lines: Iterator[list[str]]) -> dict[str, Column]:
+def _separated(name: str, path: Path, lines: Iterator[list[str]]) -> tuple[list[str], list[Column]]:
     """Return the columns of a csv or tsv; raise UserError for rows that are not as long as the header."""
-    header = [word.strip() for word in next(lines, [])]
+    header = next(lines, [])
     own = SEPARATORS[path.suffix.lower()]
     other = [s for s in (",", ";", "\t", "|") if s != own and len(header) == 1 and s in header[0]]
     if other:
@@ -137,28 +142,27 @@ def _separated(name: str, path: Path, lines: Iterator[list[str]]) -> dict[str, C
             f"dataset {name!r}: {path} has one column, {header[0]!r}; it seems to be separated by {other[0]!r},"
             f" but a {path.suffix} is by {own!r}"
         )
-    _check_names(name, path, header)
     columns: list[Column] = [[] for _ in header]
     for line in lines:
         if not line:
             continue
-        number = len(columns[0]) + 1
+        number = len(columns[0]) + 1 if columns else 1
         if len(line) != len(header):
             raise UserError(
                 f"dataset {name!r}: row {number} of {path} has {len(line)} cells but the header {len(header)}; put"
                 " a cell that holds the separator in double quotes"
             )
-        if any("\t" in cell and "\n" in cell for cell in line):
+        if own == "\t" and any("\t" in cell and "\n" in cell for cell in line):
             raise UserError(
                 f"dataset {name!r}: row {number} of {path} runs over lines with tabs in them; a double quote that"
                 " begins a cell is not closed, write it twice within double quotes"
             )
         for column, cell in zip(columns, line, strict=True):
             column.append(cell.strip() or None)
-    return dict(zip(header, columns, strict=True))
+    return header, columns
 
 
-def _json_lines(name: str, path: Path, lines: Iterator[str]) -> dict[str, Column]:
+def _json_lines(name: str, path: Path, lines: Iterator[str]) -> tuple[list[str], list[Column]]:
     """Return the columns that the objects of a jsonl have together; where one lacks a key the cell is empty."""
     rows: list[dict[str, object]] = []
     for number, line in enumerate(lines, 1):
@@ -171,21 +175,15 @@ def _json_lines(name: str, path: Path, lines: Iterator[str]) -> dict[str, Column
         if not isinstance(row, dict):
             raise UserError(f"dataset {name!r}: line {number} of {path} is no object {{…}}; each line is one")
         rows.append(row)
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return {key: [row.get(key) for row in rows] for key in keys}
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return keys, [[row.get(key) for row in rows] for key in keys]
 
 
-def _parquet(name: str, path: Path) -> dict[str, Column]:
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_table(path)
-    _check_names(name, path, table.column_names)
-    return table.to_pydict()
-
-
-def _check_names(name: str, path: Path, names: list[str]) -> None:
-    """Raise UserError for a header that is empty or names a column twice."""
+def _checked(name: str, path: Path, names: list[str]) -> list[str]:
+    """Return the names of columns in one line each; raise UserError where none has one or two have the same."""
+    names = [" ".join(str(word).split()) for word in names]
     twice = [column for column, count in Counter(names).items() if count > 1]
     if twice or not any(names):
         what = f"names {twice[0]!r} twice" if twice else "names no column"
         raise UserError(f"dataset {name!r}: the header of {path} {what}; give each column a name of its own")
+    return names
