@@ -43,9 +43,9 @@ def read(
 
     A row with a file that is missing, empty, a Git-LFS pointer, of another type or unreadable is refused, left out of
     all splits (`drop`), or lacks that modality (`absent`). A row without any modality or without its mask is refused or
-    left out. An empty cell is a modality that the row lacks. Splits are those of the samples; where
-    none is given they are drawn as `splits.divided` does. Masks (H, W) of classes, 255 where void, become as large as
-    the first image, and are cropped or padded as it is. Raises UserError, also as `assemble` does.
+    left out. An empty cell is a modality that the row lacks. Splits are those of the samples, drawn as `splits.divided`
+    does where none is given; a row that names none where others do is in none. Masks (H, W) of classes, 255 where void,
+    become as large as the first image, and are cropped or padded as it is. Raises UserError, also as `assemble` does.
     """
     columns = _checked(samples, readers, missing)
     arrays, lengths = {}, {}
