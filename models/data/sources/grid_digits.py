@@ -38,7 +38,7 @@ WORDS = {
 }
 COLUMN = {"digit": "y", "colour": "color"}
 SPLIT = {"train": "train", "validation": "val", "test": "test"}
-SAMPLES, RATE, FRAMES = 8000, 16000, (12, 1, 32, 48)
+SAMPLES, RATE, FRAMES, PIXELS = 8000, 16000, 12, (32, 48)
 N_FFT, HOP, BANDS = 512, 160, 40
 FLOOR_DB = -80.0
 
@@ -48,18 +48,21 @@ def load(
     root: Path | None = None,
     modalities: list[Literal["sound", "lips"]] | None = None,
     sound: Literal["wave", "logmel"] = "wave",
+    lips: Literal["video", "image"] = "video",
     target: Literal["digit", "colour"] = "digit",
 ) -> Dataset:
     """Return the windows of half a second, in the file's order and its splits: 272 train, 59 validation, 119 test.
 
     Modalities: `sound`, a waveform (8000,) of int16 at 16 kHz, to which noise can be added in dB, or its log-mel
     spectrogram (1, 40, 51) in dB below its loudest, at least -80; `lips`, a video (12, 1, 32, 48) of uint8 at 25
-    frames a second. The target is the digit that is spoken (10 classes), or the colour that the sentence names
-    elsewhere (4), which a window does not show. Raises UserError if the file is missing or not this data.
+    frames a second, or an image (12, 32, 48) whose channels are the frames, so that nets of images see their order
+    (early fusion of Chung & Zisserman, Lip Reading in the Wild, ACCV 2016). The target is the digit that is spoken (10
+    classes), or the colour that the sentence names elsewhere (4), which a window does not show. Raises UserError if the
+    file is missing or not this data.
     """
     path = files(root=root)[0]
     raw = read("grid_digits", path)
-    kinds = {m: spec.kind for m, spec in inputs(modalities=modalities, sound=sound).items()}
+    kinds = {m: spec.kind for m, spec in inputs(modalities=modalities, sound=sound, lips=lips).items()}
     try:
         arrays = {m: _input(m, kind, raw) for m, kind in kinds.items()}
         words, split = raw[COLUMN[target]], raw["split"]
@@ -81,14 +84,17 @@ def load(
 
 
 def inputs(
-    *, root: Path | None = None, modalities: list[str] | None = None, sound: str = "wave", **_: object
+    *,
+    root: Path | None = None,
+    modalities: list[str] | None = None,
+    sound: str = "wave",
+    lips: str = "video",
+    **_: object,
 ) -> dict[str, InputSpec]:
     """Return the chosen modalities."""
-    spectrogram = InputSpec("image", (1, BANDS, 1 + SAMPLES // HOP))
-    own = {
-        "sound": InputSpec("audio", (SAMPLES,)) if sound == "wave" else spectrogram,
-        "lips": InputSpec("video", FRAMES),
-    }
+    wave, spectrogram = InputSpec("audio", (SAMPLES,)), InputSpec("image", (1, BANDS, 1 + SAMPLES // HOP))
+    video, image = InputSpec("video", (FRAMES, 1, *PIXELS)), InputSpec("image", (FRAMES, *PIXELS))
+    own = {"sound": wave if sound == "wave" else spectrogram, "lips": video if lips == "video" else image}
     return {m: own[m] for m in subset("grid_digits", "modality", modalities, list(own))}
 
 
@@ -99,7 +105,7 @@ def files(*, root: Path | None = None, **_: object) -> list[Path]:
 
 def _input(modality: str, kind: InputKind, raw: dict[str, np.ndarray]) -> np.ndarray:
     if modality == "lips":
-        return raw["video"][:, :, None]
+        return raw["video"][:, :, None] if kind == "video" else raw["video"]
     return raw["audio"] if kind == "audio" else _logmel(raw["audio"])
 
 

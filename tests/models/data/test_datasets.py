@@ -104,6 +104,7 @@ def test_modalities_their_kinds_and_shapes_are_known_without_loading(case, cache
         ("fsdd", {"views": ["logstft"], "n_fft": 512, "hop": 100, "seconds": 0.5}),
         ("fsdd", {"n_mels": 20, "sample_rate": 4000}),
         ("grid_digits", {"modalities": ["sound"], "sound": "logmel"}),
+        ("grid_digits", {"lips": "image"}),
     ],
 )
 @needs_data
