@@ -28,7 +28,8 @@ class Method(nn.Module):
     the hyper-parameters that count only once all epochs are done: runs that differ in them alone share their training.
     `encodes` is False where the inputs themselves are read and no encoder is built, `trains` where all is fitted at
     once, so that nothing under `train.` counts; `floor` says that tables name the arms on the same modalities that do
-    not reach it.
+    not reach it. `changes_inputs` says that the method itself changes what is encoded, so that encoders which never
+    train cannot be run once and for all.
     """
 
     tasks: tuple[str, ...] = ("classification",)
@@ -41,6 +42,7 @@ class Method(nn.Module):
     encodes: bool = True
     trains: bool = True
     floor: bool = False
+    changes_inputs: bool = False
     # the labels of the test conditions it can predict under, None: all
     conditions: tuple[str, ...] | None = None
 
@@ -49,6 +51,11 @@ class Method(nn.Module):
         self.net = net
         self.task = task
         self.register_buffer("stage", torch.tensor(0))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What batches are made of: the type of the widest parameters, for an encoder may compute in a narrower one."""
+        return max((p.dtype for p in self.parameters()), key=lambda dtype: dtype.itemsize)
 
     def phases(self, epochs: int) -> list[Phase]:
         """Return the stages of training; their epochs need not sum to `epochs`."""

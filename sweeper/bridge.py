@@ -7,6 +7,7 @@ from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.noise.conditions import check as check_condition
 from sweeper.models.data.noise.conditions import parse as parse_condition
 from sweeper.models.maths.metrics import check_metric, direction, is_share
+from sweeper.models.pretrained import local, located
 from sweeper.models.schema.digest import code_digest
 from sweeper.models.schema.entries import Entry, entries, entry
 from sweeper.models.schema.fit import check_fusion, check_method, chosen_augmentations, chosen_encoders
@@ -41,6 +42,8 @@ __all__ = [
     "inputs",
     "is_share",
     "load_dataset",
+    "local",
+    "located",
     "options_of",
     "parse_condition",
     "published",

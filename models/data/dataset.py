@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -22,7 +22,8 @@ class Dataset:
 
     `scale` holds {m: (mean, std)}, numbers or one for each feature: a batch is float32 (x - mean) / std, so that
     compact integer arrays stay compact. `lengths` {m: (N,)} are the steps of each row where rows differ; what stands
-    behind them counts for nothing. Arrays may be memory-mapped.
+    behind them counts for nothing. Arrays may be memory-mapped. `unscaled` are the modalities whose encoder is given
+    their own numbers, `encodings` those of modalities that nets read as features, as encoded.py tells.
     """
 
     spec: DataSpec
@@ -32,6 +33,8 @@ class Dataset:
     present: dict[str, np.ndarray] = field(default_factory=dict)
     scale: dict[str, tuple[Number, Number]] = field(default_factory=dict)
     lengths: dict[str, np.ndarray] = field(default_factory=dict)
+    unscaled: frozenset[str] = frozenset()
+    encodings: dict[str, Encoding] = field(default_factory=dict)
 
     @cached_property
     def statistics(self) -> dict[str, Statistics]:
@@ -39,7 +42,7 @@ class Dataset:
         train, found = self.rows["train"], {}
         for m, spec in self.spec.modalities.items():
             rows = train[self.present[m][train]] if m in self.present else train
-            zero = self.scale.get(m, (0.0, 1.0))[0]
+            zero = 0.0 if m in self.unscaled else self.scale.get(m, (0.0, 1.0))[0]
             lengths = self.lengths.get(m)
             found[m] = Statistics(self.inputs[m], rows, spec.kind, lengths, zero, spec.blank, spec.special)
         return found
@@ -49,6 +52,18 @@ class Dataset:
         """What its arrays take in memory, or would if they were read."""
         arrays = (*self.inputs.values(), self.target, *self.present.values(), *self.lengths.values())
         return sum(int(array.nbytes) for array in arrays)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A modality's features: their `spec`, and how to have them, for rows (n,) of the dataset under a condition.
+
+    `features(dataset, rows, hit, draw)` are values (n, …) and, where they have steps, the number (n,) of each row's.
+    The rows marked in `hit` (n,) are those whose inputs are not the clean ones; `draw` names what hit them, "" nothing.
+    """
+
+    spec: InputSpec
+    features: Callable[[Dataset, np.ndarray, np.ndarray, str], tuple[np.ndarray, np.ndarray | None]]
 
 
 def assemble(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from sweeper.models.data.dataset import Dataset
+from sweeper.models.data.encoded import read_by_nets
 from sweeper.models.data.noise.conditions import CLEAN, Condition, parse
-from sweeper.models.data.noise.corrupted import corrupted
 from sweeper.models.values import Batch
 
 IN_MEMORY_BYTES = 2**30
@@ -38,11 +38,11 @@ class Feed:
         repeat: int = 0,
     ) -> None:
         self.clean, self.condition, self.label = dataset, condition, condition.label
-        self.dataset, self.hits = corrupted(dataset, condition, repeat, rows)
+        self.dataset, self.hits = read_by_nets(dataset, condition, repeat, rows)
         self.rows, self.device, self.dtype = rows, torch.device(device), dtype
-        size = 4 * len(rows) * sum(int(np.prod(a.shape[1:])) for a in dataset.inputs.values())
+        size = 4 * len(rows) * sum(int(np.prod(a.shape[1:])) for a in self.dataset.inputs.values())
         self._whole = self._held(size) if size <= _room(self.device) else None
-        self._lengths = {m: self._tensor(n) for m, n in dataset.lengths.items()}
+        self._lengths = {m: self._tensor(n) for m, n in self.dataset.lengths.items()}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -111,7 +111,8 @@ class Feed:
             spec = data.spec.modalities[m]
             dtype = self.dtype if spec.dtype == "float32" else torch.int64
             x = self._tensor(np.ascontiguousarray(array[rows])).to(dtype)
-            for number, apply in zip(data.scale.get(m, ()), (x.sub_, x.div_), strict=False):
+            scale = () if m in data.unscaled else data.scale.get(m, ())
+            for number, apply in zip(scale, (x.sub_, x.div_), strict=False):
                 apply(number if isinstance(number, float) else torch.as_tensor(number).to(x))
             inputs[m] = x
         present = {m: self._tensor(p[rows]) for m, p in data.present.items()}

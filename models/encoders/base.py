@@ -7,6 +7,7 @@ Encoders draw their initial weights from torch's generator and nothing at random
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +28,14 @@ class Encoder(nn.Module):
     `takes` names the kinds of input, `default_for` those for which it is chosen where a study names none. `reads`
     names the ways in which it can be read: pooled (B, dim), tokens (Tokens of width dim), maps (B, dim, h, w), and
     stages: pooled, after maps were exchanged with the other encoders. `stages` {name: channels} are these maps; an
-    encoder without maps exchanges its features, as its only stage.
+    encoder without maps exchanges its features, as its only stage. One that `normalizes` is given numbers as they are
+    in the dataset, not standardised.
     """
 
     takes: tuple[str, ...] = ()
     default_for: tuple[str, ...] = ()
     reads: tuple[str, ...] = ("pooled", "stages")
+    normalizes: bool = False
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -62,6 +65,18 @@ class Encoder(nn.Module):
         if "stages" not in self.reads:
             raise self._unreadable("stages")
         return (yield self.pooled(x, mask))
+
+    @classmethod
+    def remaining(cls, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the encoder {"name": …, options} that is left to train on what `given` gives; None where all trains.
+
+        What `given` gives is then the same in every run and at every step.
+        """
+        return None
+
+    def given(self, x: Tensor, mask: Tensor | None = None, read: str = "pooled") -> Tensor | Tokens:
+        """Return what the `remaining` encoder is given to be read so: features (B, D), or steps of them."""
+        raise NotImplementedError
 
     def layers(self) -> list[nn.Module]:
         """Return what holds its parameters, from the input up, in the steps that layer-wise learning rates fall by."""
@@ -99,8 +114,8 @@ class ImageEncoder(Encoder):
     def tokens(self, x: Tensor, mask: Tensor | None = None) -> Tokens:
         """Return the features of each frame; those of an image are one frame's."""
         x = x if x.dim() == 5 else x.unsqueeze(1)
-        frames, there = _frames(x, mask)
-        return Tokens(_unfolded(self.end(self.body(frames)), there), there)
+        frames, there = frames_of(x, mask)
+        return Tokens(unfolded(self.end(self.body(frames)), there), there)
 
     def maps(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the last map of an image, or the mean of those of a video's frames."""
@@ -108,23 +123,23 @@ class ImageEncoder(Encoder):
             raise self._unreadable("maps")
         if x.dim() == 4:
             return self.body(x)
-        frames, there = _frames(x, mask)
+        frames, there = frames_of(x, mask)
         count = there.sum(1).clamp_min(1).view(-1, 1, 1, 1)
-        return _unfolded(self.body(frames), there).sum(1) / count
+        return unfolded(self.body(frames), there).sum(1) / count
 
     def staged(self, x: Tensor, mask: Tensor | None = None) -> Staged:
         """Yield the map of each stage; return pooled features."""
-        frames, there = _frames(x, mask) if x.dim() == 5 else (x, None)
+        frames, there = frames_of(x, mask) if x.dim() == 5 else (x, None)
         z = self.begin(frames)
         for block in self.blocks.values():
             z = block(z)
             if there is None:
                 z = yield z
             else:
-                exchanged = yield _unfolded(z, there).transpose(1, 2)
+                exchanged = yield unfolded(z, there).transpose(1, 2)
                 z = exchanged.transpose(1, 2)[there]
         z = self.end(z)
-        return z if there is None else Tokens(_unfolded(z, there), there).pooled
+        return z if there is None else Tokens(unfolded(z, there), there).pooled
 
     def body(self, images: Tensor) -> Tensor:
         """Return the last map of images (N, C, H, W)."""
@@ -168,13 +183,13 @@ class Projected(Encoder):
         return self.project(pooled)
 
 
-def _frames(video: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def frames_of(video: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the frames (N, C, H, W) of a video (B, T, C, H, W) that are there, and where they are, (B, T)."""
     if mask is None:
         mask = torch.ones(video.shape[:2], dtype=torch.bool, device=video.device)
     return video[mask], mask
 
 
-def _unfolded(frames: Tensor, there: Tensor) -> Tensor:
+def unfolded(frames: Tensor, there: Tensor) -> Tensor:
     """Return values of frames (N, ...) as (B, T, ...), 0 where there is none."""
     return frames.new_zeros(*there.shape, *frames.shape[1:]).index_put((there,), frames)

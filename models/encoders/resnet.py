@@ -9,6 +9,7 @@ from torch import nn
 
 from sweeper.models.encoders.base import ImageEncoder
 from sweeper.models.errors import UserError, one_line
+from sweeper.models.pretrained import loaded, located
 from sweeper.models.schema.ranges import Count
 from sweeper.models.values import InputSpec
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 class _Resnet(ImageEncoder):
     """A ResNet without its classifier, for images with any number of channels (He et al., CVPR 2016, table 1).
 
-    `width` scales all channels, the paper's is 64. `weights` is a folder of a ResNet as Hugging Face keeps it, which
-    decides the architecture: `width` counts no more. Where images have another number of channels than it was trained
-    with, as spectrograms do, its first convolution shares the sum of its weights evenly among theirs: a grey image of
-    one channel gives the features that it gives as RGB. Unless it is synchronised, batch norm takes its statistics
-    over a rank's own rows, and it cannot train on a batch of one row where the last map is 1×1 (images up to 32×32).
-    Raises UserError for weights that cannot be read.
+    `width` scales all channels, the paper's is 64. `weights` is a ResNet as Hugging Face keeps it, by its folder or its
+    name on the hub, which decides the architecture: `width` counts no more. Where images have another number of
+    channels than it was trained with, as spectrograms do, its first convolution shares the sum of its weights evenly
+    among theirs: a grey image of one channel gives the features that it gives as RGB. Unless it is synchronised, batch
+    norm takes its statistics over a rank's own rows, and it cannot train on a batch of one row where the last map is
+    1×1 (images up to 32×32). Raises UserError for weights that cannot be read.
     """
 
     reads = ("pooled", "tokens", "maps", "stages")
@@ -36,7 +37,7 @@ class _Resnet(ImageEncoder):
 
         channels = spec.shape[-3]
         if weights:
-            net = _loaded(Path(weights), channels)
+            net = _loaded(str(weights), channels)
         else:
             first = width if self.layer == "basic" else 4 * width
             config = ResNetConfig(
@@ -75,19 +76,14 @@ class Resnet50(_Resnet):
     depths = (3, 4, 6, 3)
 
 
-def _loaded(folder: Path, channels: int) -> ResNetModel:
+def _loaded(model: str, channels: int) -> ResNetModel:
     from transformers import ResNetModel
 
     try:
-        net, told = ResNetModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-        missing = sorted(k for k in told["missing_keys"] if not k.endswith("num_batches_tracked"))
-        if missing:  # which would be left at random
-            raise ValueError(f"it lacks {missing[0]}")
+        net = loaded(ResNetModel, located(model))
     except Exception as error:  # whatever reading a foreign or damaged folder raises
         raise UserError(
-            f"weights {str(folder)!r} are no ResNet ({one_line(error)[:200]}); give a folder with"
+            f"weights {model!r} are no ResNet ({one_line(error)[:200]}); give a folder with"
             " config.json and model.safetensors"
         ) from error
     if net.config.num_channels != channels:

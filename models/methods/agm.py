@@ -44,6 +44,7 @@ class Agm(Method):
     """
 
     modalities = (2, None)
+    changes_inputs = True
 
     def __init__(
         self,

@@ -79,7 +79,7 @@ class Amss(Method):
 
     def informed(self, objective: Objective) -> Tensor:
         """Return r (M,), in double precision."""
-        batch, output, dtype = objective.batch, objective.output, next(self.parameters()).dtype
+        batch, output, dtype = objective.batch, objective.output, self.dtype
         self.classes.update(
             one_hot(batch.target, self.task.n_outputs), torch.ones_like(batch.target)[:, None]
         )

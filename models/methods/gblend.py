@@ -146,7 +146,7 @@ class Gblend(Method):
         for m in self.net.encoders:
             own, there = batch.weight, batch.present.get(m)
             if there is not None:
-                own = there.to(next(self.parameters()).dtype) * (1 if own is None else own)
+                own = there.to(self.dtype) * (1 if own is None else own)
             found.append(own)
         return [*found, batch.weight]
 

@@ -55,7 +55,7 @@ class Ogm(Method):
         """Scale the encoders' gradients and add the noise, drawn alike on every rank."""
         if not self.start <= ctx.epoch / ctx.epochs <= self.end:
             return
-        dtype = next(self.parameters()).dtype
+        dtype = self.dtype
         logits = objective.output.read_out({m: z.to(dtype) for m, z in objective.output.features.items()})
         true = objective.batch.target.unsqueeze(-1)
         scores = torch.stack([x.softmax(-1).gather(-1, true).sum() for x in logits.values()])

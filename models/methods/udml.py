@@ -62,6 +62,7 @@ class Udml(Method):
 
     tasks = ("classification", "multilabel", "regression")
     modalities = (2, None)
+    changes_inputs = True
     reads = ("pooled",)
 
     def __init__(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sweeper.models.data.augment.base import Augmenter
+from sweeper.models.data.statistics import Number
 from sweeper.models.encoders.base import Encoder, Projected
 from sweeper.models.errors import UserError
 from sweeper.models.fusions.base import Fusion
@@ -46,22 +47,34 @@ def build_method(
     method does not support, and parts that do not fit together.
     """
     chosen = entry("method", method["name"], plugins)
-    chosen.check_modalities(spec.modalities, spec.name)
-    chosen.check_task(spec.task, spec.name)
     wanted = entry("fusion", fusion["name"]) if fusion else None
-    if wanted:
-        check_fusion(wanted, spec.task, spec.name)
-        check_method(chosen, wanted)
-    reads = wanted.facts["reads"] if wanted else "pooled"
-    inputs = spec.modalities if chosen.facts["encodes"] else {}
-    named = chosen_encoders(inputs, encoders if inputs else {}, reads, spec.name)
-    parts = {m: _encoder(m, named[m], spec, seed) for m in inputs}
+    named = encoders_of(spec, encoders, wanted, chosen)
+    parts = {m: _encoder(m, own, spec, seed) for m, own in named.items()}
     if chosen.facts["equal_widths"]:
         parts = _aligned(parts, seed)
     task: Task = entry("task", spec.task).load()(spec)
     head = _fusion(wanted, fusion or {}, parts, task, seed) if wanted else None
     with seeded(seed, "init", "method"):
         return chosen.build(method, Net(spec, parts, head), task)
+
+
+def encoders_of(
+    spec: DataSpec, encoders: Mapping[str, Named], fusion: Entry | None, method: Entry
+) -> dict[str, Named]:
+    """Return each modality's encoder, {} for a method that reads inputs themselves; raises as `build_method`."""
+    method.check_modalities(spec.modalities, spec.name)
+    method.check_task(spec.task, spec.name)
+    if fusion:
+        check_fusion(fusion, spec.task, spec.name)
+        check_method(method, fusion)
+    if not method.facts["encodes"]:
+        return {}
+    return chosen_encoders(spec.modalities, encoders, reads_of(fusion), spec.name)
+
+
+def reads_of(fusion: Entry | None) -> str:
+    """Return how encoders are read: as the fusion does, pooled without one."""
+    return fusion.facts["reads"] if fusion else "pooled"
 
 
 def _encoder(modality: str, named: Named, spec: DataSpec, seed: int) -> Encoder:
@@ -96,9 +109,17 @@ def _fusion(wanted: Entry, named: Named, parts: Mapping[str, Encoder], task: Tas
         return wanted.build(named, dims, task.n_outputs, **given)
 
 
-def augmenter(chosen: Mapping[str, Sequence[Named]], spec: DataSpec, seed: int) -> Augmenter:
-    """Return what augments the batches of a run; raises UserError for unknown names or options."""
+def augmenter(
+    chosen: Mapping[str, Sequence[Named]],
+    spec: DataSpec,
+    seed: int,
+    scale: Mapping[str, tuple[Number, Number]] | None = None,
+) -> Augmenter:
+    """Return what augments the batches of a run; raises UserError for unknown names or options.
+
+    `scale` is that of modalities whose batches are not standardised.
+    """
     steps = {
         m: [entry("augmentation", named["name"]).build(named) for named in own] for m, own in chosen.items()
     }
-    return Augmenter(steps, spec.rows, seed)
+    return Augmenter(steps, spec.rows, seed, scale)

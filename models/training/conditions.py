@@ -27,7 +27,7 @@ def under(
     of all repeats, one after another, with `repeat` (R · N,) and `hit_<m>` (R · N,) bool beside them.
     """
     wanted = parse(condition)
-    dtype = next(method.parameters()).dtype
+    dtype = method.dtype
     scores: list[dict[str, float]] = []
     parts: list[Columns] = []
     for repeat in range(wanted.repeats if wanted.changes else 1):

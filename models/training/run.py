@@ -10,7 +10,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -20,12 +20,14 @@ from sweeper.models import memory
 from sweeper.models.atomic import written
 from sweeper.models.data.cache import Datasets
 from sweeper.models.errors import Diverged, Left, UserError, masked, one_line
+from sweeper.models.schema.entries import entry
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sweeper.models.data.dataset import Dataset
     from sweeper.models.method import Method
+    from sweeper.models.schema.fit import Named
     from sweeper.models.values import DataSpec
 
 SAVE_EVERY_SECONDS = 30.0
@@ -160,6 +162,7 @@ def _carried_out(
     import numpy as np
 
     from sweeper.models import parallel
+    from sweeper.models.data.encoded import spec_of_nets
     from sweeper.models.training import checkpoint
     from sweeper.models.training.build import build_method
     from sweeper.models.training.conditions import under
@@ -169,8 +172,9 @@ def _carried_out(
     payload, folder = order.payload, order.folder
     named = payload["dataset"]
     dataset = _datasets.get(named["name"], options_of(named), order.data_root, order.cache)
-    parts = (payload["encoders"], payload["fusion"], payload["method"])
-    method = build_method(dataset.spec, *parts, payload["seed"], order.plugins)
+    dataset, encoders = _encoded(order, dataset, device, pulse)
+    parts = (encoders, payload["fusion"], payload["method"])
+    method = build_method(spec_of_nets(dataset), *parts, payload["seed"], order.plugins)
     place(method, device, channels_last=order.channels_last, compile=order.compile)
     predictions: dict[str, dict[str, np.ndarray]] = {}
     earlier = _finished(folder)
@@ -195,6 +199,32 @@ def _carried_out(
     return result
 
 
+def _encoded(
+    order: Order, dataset: Dataset, device: str, pulse: Callable[[], bool]
+) -> tuple[Dataset, Mapping[str, Named]]:
+    """Return the dataset as encoders want it, with the features of those that never train, and the encoders left."""
+    from sweeper.models.training import frozen
+    from sweeper.models.training.build import encoders_of, reads_of
+
+    payload, spec = order.payload, dataset.spec
+    method = entry("method", payload["method"]["name"], order.plugins)
+    fusion = entry("fusion", payload["fusion"]["name"]) if payload["fusion"] else None
+    encoders = encoders_of(spec, payload["encoders"], fusion, method)
+    own = (m for m, named in encoders.items() if entry("encoder", named["name"]).facts["normalizes"])
+    dataset = replace(dataset, unscaled=frozenset(own))
+    augmented = {m for m, s in spec.modalities.items() if {m, s.kind} & {*payload.get("augment", {})}}
+    return frozen.once(
+        dataset,
+        encoders,
+        reads=reads_of(fusion),
+        every_time=set(encoders) if method.facts["changes_inputs"] else augmented,
+        fingerprint=payload["dataset"].get("fingerprint", ""),
+        cache=order.cache,
+        device=device,
+        pulse=pulse,
+    )
+
+
 def _trained(
     order: Order,
     method: Method,
@@ -216,6 +246,7 @@ def _trained(
     payload, folder = order.payload, order.folder
     seed, metric = payload["seed"], payload["metric"]
     splits = splits_of(dataset, method, seed, device)
+    scale = {m: dataset.scale[m] for m in dataset.unscaled if m in dataset.scale}
     resume = order.training or folder / "checkpoint.pt"
     outcome = train(
         method,
@@ -223,7 +254,7 @@ def _trained(
         settings_of(payload["train"]),
         seed,
         metric=metric,
-        augmenter=augmenter(payload.get("augment", {}), dataset.spec, seed),
+        augmenter=augmenter(payload.get("augment", {}), dataset.spec, seed, scale),
         limits={int(epoch): value for epoch, value in (order.limits or {}).items()},
         resume=resume,
         save_every=SAVE_EVERY_SECONDS,

@@ -35,7 +35,7 @@ class Splits:
 
 def splits_of(dataset: Dataset, method: Method, seed: int, device: torch.device | str = "cpu") -> Splits:
     """Return the feeds of a run, with `method.held_out` of the training rows set aside, stratified by class."""
-    dtype = next(method.parameters()).dtype
+    dtype = method.dtype
     rows, held = dataset.rows["train"], dataset.rows["train"][:0]
     if method.held_out:
         rows, held = carve(rows, dataset.target, method.held_out, seed, HELD_OUT_SEED_PURPOSE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,13 +207,22 @@ def _fingerprinted(arms: Sequence[Arm], data_root: Path | None, cache: Path | No
 
 
 def _weighed(encoder: Payload, cache: Path | None) -> Payload:
-    """Return an encoder with a hash of the pre-trained weights that its options name; SWEEPER_MODELS is their root."""
+    """Return an encoder with a hash of the pre-trained weights that its options name, its revision pinned.
+
+    A folder is named in full, a model of the hub stays as it is: whoever carries a run out finds it there again.
+    """
     found = dict(encoder)
     for key in bridge.entry("encoder", encoder["name"]).locations:
         if encoder[key] is None:
             continue
-        root = Path(os.environ.get("SWEEPER_MODELS", Path.cwd()))
-        weights = place(f"{key} of encoder {encoder['name']!r}", encoder[key], root)
+        try:
+            weights = bridge.located(encoder[key], encoder.get("revision") or "main")
+        except UserError as error:
+            raise UserError(f"{key} of encoder {encoder['name']!r}: {error}") from None
+        if bridge.local(encoder[key]):
+            found[key] = str(weights)
+        elif "revision" in encoder:
+            found["revision"] = weights.name  # of the hub's folders, that of the commit
         files = [weights]
         if weights.is_dir():
             within = (path for path in weights.rglob("*") if path.is_file())
@@ -223,7 +231,7 @@ def _weighed(encoder: Payload, cache: Path | None) -> Payload:
             raise UserError(
                 f"weights {str(weights)!r} are more than {MOST_FILES} files; name their own folder"
             )
-        found |= {key: str(weights), "fingerprint": bridge.fingerprint_files(files, cache)}
+        found["fingerprint"] = bridge.fingerprint_files(files, cache)
     return found
 
 

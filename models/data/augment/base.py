@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sweeper.models.data.statistics import Number
 from sweeper.models.streams import torch_stream
 from sweeper.models.values import Batch
 
@@ -32,10 +33,19 @@ class Augmentation(ABC):
 
 
 class Augmenter:
-    """The augmentations {m: in their order} of a run, drawn for all `rows` of a dataset once an epoch."""
+    """The augmentations {m: in their order} of a run, drawn for all `rows` of a dataset once an epoch.
 
-    def __init__(self, chosen: Mapping[str, Sequence[Augmentation]], rows: int, seed: int) -> None:
-        self.chosen, self.rows, self.seed = chosen, rows, seed
+    `scale` {m: (mean, std)} is that of modalities whose batches are not standardised; they are for as long as it takes.
+    """
+
+    def __init__(
+        self,
+        chosen: Mapping[str, Sequence[Augmentation]],
+        rows: int,
+        seed: int,
+        scale: Mapping[str, tuple[Number, Number]] | None = None,
+    ) -> None:
+        self.chosen, self.rows, self.seed, self.scale = chosen, rows, seed, scale or {}
         self.epoch = -1
         self.drawn: dict[tuple[str, int], Tensor] = {}
 
@@ -46,9 +56,12 @@ class Augmenter:
         self._draw(epoch)
         index, inputs = batch.index.cpu(), dict(batch.inputs)
         for m, steps in self.chosen.items():
+            x = inputs[m]
+            mean, std = (torch.as_tensor(n).to(x) for n in self.scale.get(m, (0.0, 1.0)))
+            x = (x - mean) / std if m in self.scale else x
             for number, augmentation in enumerate(steps):
-                u = self.drawn[m, number][index].to(inputs[m])
-                inputs[m] = augmentation(inputs[m], u, _lengths(inputs[m], batch.mask.get(m)))
+                x = augmentation(x, self.drawn[m, number][index].to(x), _lengths(x, batch.mask.get(m)))
+            inputs[m] = x * std + mean if m in self.scale else x
             if m in batch.mask:  # steps that are not there stay 0
                 there = batch.mask[m]
                 inputs[m] = inputs[m] * there.view(*there.shape, *[1] * (inputs[m].dim() - 2))

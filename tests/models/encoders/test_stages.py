@@ -254,7 +254,7 @@ def test_a_fusion_that_names_stages_is_given_them(named):
         (
             {"m1": {"name": "maps"}},
             "image",
-            "encoder 'maps' of modality 'm1' can be read as maps, but the fusion reads stages; .*: convnet, mlp, r",
+            "encoder 'maps' of modality 'm1' can be read as maps, but the fusion reads stages; .*: convnet, hf, mlp, r",
         ),
     ],
 )

@@ -106,7 +106,7 @@ def test_every_encoder_is_refused_the_kinds_that_it_does_not_take(name, kind):
 def test_the_refusal_of_a_kind_reads_as_one_sentence():
     assert refusal({"m": {"name": "convnet"}}, m="sequence") == (
         "encoder 'convnet' takes image or video, but modality 'm' of dataset 'mine' is a sample of kind sequence"
-        " (T, D); encoders that fit: mlp, sequence, temporal"
+        " (T, D); encoders that fit: features, hf, mlp, sequence, temporal"
     )
 
 
@@ -128,7 +128,7 @@ def test_every_encoder_is_refused_the_ways_of_reading_that_it_does_not_have(name
 @pytest.mark.parametrize(
     ("kind", "reads", "fitting"),
     [
-        ("vector", "tokens", "none"),
+        ("vector", "tokens", "features"),
         ("vector", "maps", "none"),
         ("video", "maps", "resnet18, resnet34, resnet50"),
     ],

@@ -238,8 +238,51 @@ def test_without_a_root_weights_lie_in_the_working_folder(weights, tmp_path, mon
 
 
 def test_weights_that_are_not_there_are_told_in_one_sentence(weights, tmp_path):
-    with pytest.raises(UserError, match=r"here/nat\.pt cannot be read \(No such file") as told:
-        weights("w", "here", named="nat.pt")
+    with pytest.raises(
+        UserError, match=r"'resnet18': model 'a/b/nat\.pt' is no folder \(.*nat\.pt\); give"
+    ) as told:
+        weights("w", "here", named="a/b/nat.pt")
+    assert "\n" not in str(told.value)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Stand in for the hub: it has one model, whose branch main is at a commit that can be moved; return how."""
+    commit = ["1" * 40]
+
+    def download(model, *, revision, **_):
+        if model != "some/model":
+            raise OSError("Cannot find the requested files in the disk cache.")
+        folder = tmp_path / "hub" / (commit[0] if revision == "main" else revision)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(folder.name)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    return lambda to: commit.__setitem__(0, to * 40)
+
+
+def of_hub(**options):
+    (arm,) = unfold(dataset=MIXED, encoders={"image": {"name": "hf", "model": "some/model", **options}})
+    return arm.encoders["m0"], Run(arm, 0, {}, "search", 0).key
+
+
+def test_a_model_of_the_hub_counts_by_the_commit_that_it_is_at(hub):
+    named, own = of_hub()
+    assert (named["model"], named["revision"]) == ("some/model", "1" * 40)
+    assert of_hub(revision="1" * 40) == (named, own)
+    hub("2")
+    moved, other = of_hub()
+    assert moved["revision"] == "2" * 40
+    assert other != own
+    assert of_hub(revision="1" * 40)[1] == own
+
+
+def test_a_model_that_the_hub_does_not_have_is_told_in_one_sentence(hub):
+    with pytest.raises(
+        UserError, match=r"model of encoder 'hf': model 'other' is no folder .*\(Cannot find the req"
+    ) as told:
+        of_hub(model="other")
     assert "\n" not in str(told.value)
 
 
