@@ -22,6 +22,7 @@ NAMES = (
     "reading",
     "memory",
     "floors",
+    "frozen",
     "peers",
 )
 
