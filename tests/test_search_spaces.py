@@ -114,6 +114,24 @@ def test_every_space_and_preset_is_within_the_ranges_of_its_method(method, prese
     assert arm.base.items() >= {name: v for name, v in values.items() if name not in arm.fixed}.items()
 
 
+def test_every_encoders_part_of_the_space_agrees_with_the_code():
+    for path in sorted((space.SPACES / "encoders").glob("*.yaml")):
+        own = space.read_file(f"encoders/{path.stem}")
+        assert {"encoder", "space"} <= set(own) <= {"encoder", "when", "published", "space"}
+        encoder = entries("encoder")[own["encoder"]]
+        assert path.stem == encoder.name
+        for name, admissible in own.get("when", {}).items():
+            assert [encoder.parameters[name].admit(v, name) for v in admissible] == admissible
+        settings = {f"train.{k}": p for k, p in bridge.settings.parameters(["*"]).items()}
+        for name, given in own["space"].items():
+            if space.is_domain(given):
+                assert within(settings[name], space.parse(name, given, settings[name], path.name))
+            else:
+                assert settings[name].admit(given, name) == given
+        for name, value in own.get("published", {}).items():
+            assert space.parse(name, own["space"][name], settings[name], path.name).holds(value)
+
+
 def test_lfm_and_rw_are_searched_as_published():
     learned = (("schedule", ("learned",)),)
     assert one_arm("lfm").space["eta_alpha"] == Domain("float", (0.003, 0.1), log=True, when=learned)

@@ -82,7 +82,7 @@ def read(
         present={m: columns[m].there | ~kept for m in arrays},
         lengths=lengths,
     )
-    known = {m: replace(spec, vocabulary=specs[m].vocabulary) for m, spec in dataset.spec.modalities.items()}
+    known = {m: replace(specs[m], shape=spec.shape) for m, spec in dataset.spec.modalities.items()}
     dataset = replace(dataset, spec=replace(dataset.spec, modalities=known))
     return dataset if standardize == "none" else standardized(dataset, standardize)
 

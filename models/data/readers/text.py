@@ -54,7 +54,7 @@ class Text(Reader):
     def spec(self) -> InputSpec:
         """Return a vector (features,), or tokens (length,)."""
         if self.tokenizer:
-            return InputSpec("tokens", (self.length,), "int64", _vocabulary(self._folder()))
+            return InputSpec("tokens", (self.length,), "int64", *_known(self._folder()))
         if self.form == "bag":
             return InputSpec("vector", (self.features,))
         return InputSpec("tokens", (self.length,), "int64", self.vocabulary)
@@ -87,9 +87,15 @@ class Text(Reader):
 
 
 @cache
-def _vocabulary(folder: Path) -> int:
-    """Return how many numbers the tokens of a model's folder take, from 0."""
-    return 1 + max(_tokenizer(folder).get_vocab(with_added_tokens=True).values())
+def _known(folder: Path) -> tuple[int, int, tuple[int, ...]]:
+    """Return how many numbers the tokens of a model's folder take, that of `_`, and those that an empty text has.
+
+    `_` is what QMF puts in the place of a word.
+    """
+    tokenizer = _tokenizer(folder)
+    blank = tokenizer.encode("_", add_special_tokens=False).ids or [0]
+    special = tuple(sorted(set(tokenizer.encode("").ids)))
+    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values()), blank[0], special
 
 
 @cache

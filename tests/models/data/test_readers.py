@@ -8,7 +8,9 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from sweeper.models.data.noise.corruptions import CORRUPTIONS
 from sweeper.models.data.readers.base import Unreadable
+from sweeper.models.data.statistics import Statistics
 from sweeper.models.errors import UserError
 from sweeper.models.schema.entries import entry
 
@@ -94,6 +96,16 @@ def test_a_pretrained_tokenizer_gives_its_own_tokens():
 def test_a_length_leaves_room_beside_special_tokens():
     with pytest.raises(UserError, match="length is 2; more than the 2 special tokens"):
         reader("text", tokenizer="minilm", length=2).read("a lung")
+
+
+@needs_models
+def test_words_that_noise_takes_away_become_an_underscore_and_special_tokens_stay():
+    text = reader("text", tokenizer="minilm", length=12)
+    spec, tokens = text.spec(), text.read("is there a lung")
+    assert (spec.blank, spec.special) == (1035, (101, 102))
+    about = Statistics(tokens[None], np.array([0]), "tokens", blank=spec.blank, special=spec.special)
+    gone = CORRUPTIONS["clean"]["words"]["tokens"](tokens, 10, np.random.default_rng(0), about)
+    assert gone.tolist() == text.read("_ _ _ _").tolist()
 
 
 @needs_models
