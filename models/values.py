@@ -52,8 +52,9 @@ class InputSpec:
 class DataSpec:
     """What a dataset is: its modalities by name, its task, its classes, the rows of each split, its citation.
 
-    `n_classes` counts classes or labels, 1 in regression; `size` is the (H, W) of a target in segmentation. `rows`
-    counts all rows, those of no split included: every `Batch.index` is below it.
+    `n_classes` counts classes or labels, 1 in regression; `classes` are their names, where the dataset has some; `size`
+    is the (H, W) of a target in segmentation. `rows` counts all rows, those of no split included: every `Batch.index`
+    is below it.
     """
 
     name: str
@@ -64,6 +65,7 @@ class DataSpec:
     task: str = "classification"
     size: tuple[int, ...] = ()
     rows: int = 0
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def read(
         lengths=lengths,
     )
     known = {m: replace(specs[m], shape=spec.shape) for m, spec in dataset.spec.modalities.items()}
-    dataset = replace(dataset, spec=replace(dataset.spec, modalities=known))
+    dataset = replace(dataset, spec=replace(dataset.spec, modalities=known, classes=samples.classes))
     return dataset if standardize == "none" else standardized(dataset, standardize)
 
 

@@ -18,6 +18,7 @@ from sweeper.models.training.build import build_method
 from sweeper.models.training.settings import Settings
 from sweeper.models.training.splits import splits_of
 from sweeper.models.training.trainer import Outcome, train
+from tests.models.towers import NAMES, Towers
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Case:
     permutes: bool = True  # False: the order of modalities matters by design, as the docstring says
     fusion: str = "concat"  # one that the method can work with, if it uses any
     at_once: bool = False  # fitted without epochs, to an optimum that does not depend on the seed
+    learns: bool = True  # False: what it predicts by was learned elsewhere, and means nothing for small rows
 
     @property
     def named(self) -> dict[str, Any]:
@@ -45,6 +47,7 @@ CASES = [
     Case("agm", neutral={"alpha": 0.0, "clip": None}),
     Case("arl", {"warmup": 1}),
     Case("cl_dmdf"),
+    Case("clip_zero_shot", {"model": Towers("clip"), "classes": NAMES}, at_once=True, learns=False),
     Case("cml", {"lambda_cml": 1.0}, neutral={"lambda_cml": 0.0}),
     # disagreement at all, and epochs of both phases
     Case("domfn", {"threshold": 0.05, "pretrain": 0.34}),

@@ -167,7 +167,9 @@ def test_columns_are_what_options_say_they_are(folder):
 
 
 def test_classes_that_are_whole_numbers_are_in_their_order(folder):
-    assert load(folder, label=[10, 9, -1] * 8).target.tolist() == [2, 1, 0] * 8
+    found = load(folder, label=[10, 9, -1] * 8)
+    assert found.target.tolist() == [2, 1, 0] * 8
+    assert found.spec.classes == ("-1", "9", "10")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

@@ -316,6 +316,10 @@ def of_image(place):
     return encoded(place) and place[0] == "mixed" and not place[2].endswith(" m1")
 
 
+def augmented(place):
+    return of_image(place) and entries("method")[place[2].split()[0]].facts["trains"]
+
+
 def of_vector(place):
     return encoded(place) and (place[0] != "mixed" or not place[2].endswith(" m0"))
 
@@ -347,7 +351,7 @@ CODE = {
     "encoders/convnet.py": of_image,
     "encoders/mlp.py": of_vector,
     "encoders/wave.py": none,
-    "data/augment/pictures.py": of_image,
+    "data/augment/pictures.py": augmented,
     "data/augment/spans.py": none,
     "data/sources/digits.py": lambda place: place[0] == "digits",
     "data/sources/synthetic.py": lambda place: place[0] != "digits",
