@@ -20,7 +20,10 @@ from sweeper.study.space import Cases, Space, Values
 def space_of(
     study: Study, method: Entry, entry: MethodEntry, inputs: Mapping[str, InputSpec], more: Values
 ) -> tuple[Values, Space, Values, list[str]]:
-    """Return (fixed values, domains, published defaults, modalities used) of an arm on a dataset's `inputs`."""
+    """Return (fixed values, domains, published defaults, modalities used) of an arm on a dataset's `inputs`.
+
+    `more` is what the study says of this dataset and this method.
+    """
     own, where, modalities = space.read_file(method.name), f"method {method.name!r}", list(inputs)
     settings = bridge.settings.parameters(modalities)
     schema = {f"train.{k}": p for k, p in settings.items()} | method.parameters
@@ -28,7 +31,6 @@ def space_of(
         **own.get("space", {}),
         **{f"train.{k}": v for k, v in study.train.items()},
         **study.space,
-        **entry.space,
         **more,
     }
     common = space.read_file("common").get("space", {})

@@ -23,11 +23,15 @@ MOST_FILES = 1000  # of pre-trained weights
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset of a study: what its payload says, and its modalities and task, found without loading it."""
+    """A dataset of a study: what its payload says, and its modalities and task, found without loading it.
+
+    `space` is what the study fixes or searches on this dataset alone.
+    """
 
     payload: Payload
     inputs: dict[str, InputSpec]
     task: str
+    space: Values
 
     @property
     def name(self) -> str:
@@ -115,7 +119,8 @@ def _arm(
         bridge.check_method(method, chosen)
         parts.append(chosen)
         reads = chosen.facts["reads"]
-    fixed, domains, published, used = searched.space_of(study, method, entry, data.inputs, more)
+    own = {**data.space, **entry.space, **more}
+    fixed, domains, published, used = searched.space_of(study, method, entry, data.inputs, own)
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
     named = {m: e for m, e in study.encoders.items() if m in kinds}
@@ -180,16 +185,24 @@ def _checked(kind: str, named: Mapping[str, Any]) -> Payload:
 
 def _data(named: Mapping[str, Any], data_root: Path | None) -> Data:
     """Return a dataset of the study, its paths made absolute."""
-    label = named.get("label")
-    if label is not None and not isinstance(label, str):
-        raise UserError(f"dataset {named.get('name')!r}: label is {label!r}; admissible: text")
-    payload = _checked("dataset", {k: v for k, v in named.items() if k != "label"})
+    label, own = named.get("label"), named.get("space", {})
+    for key, value, kind, admissible in (
+        ("label", label, str | None, "text"),
+        ("space", own, dict, "a mapping"),
+    ):
+        if not isinstance(value, kind):
+            raise UserError(f"dataset {named.get('name')!r}: {key} is {value!r}; admissible: {admissible}")
+    payload = _checked("dataset", {k: v for k, v in named.items() if k not in ("label", "space")})
     for key in bridge.entry("dataset", payload["name"]).locations:
         payload[key] = str(place(f"{key} of dataset {payload['name']!r}", payload[key], data_root))
     options = bridge.options_of(payload)
     inputs = bridge.inputs(payload["name"], options, root=data_root)
     task = bridge.task_of(payload["name"], options, root=data_root)
-    return Data(payload | ({"label": label} if label else {}), inputs, task)
+    settings = [f"train.{key}" for key in bridge.settings.parameters(inputs)]
+    for key in own:
+        if str(key).startswith("train."):
+            choose("hyper-parameter", key, settings, f"space of dataset {payload['name']!r}")
+    return Data(payload | ({"label": label} if label else {}), inputs, task, own)
 
 
 def _fingerprinted(arms: Sequence[Arm], data_root: Path | None, cache: Path | None) -> list[Arm]:

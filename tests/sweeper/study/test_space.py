@@ -423,3 +423,52 @@ def test_a_study_says_otherwise_than_an_encoders_file():
     assert encoded(own={"train.lr.m0": {"float": [0.1, 1.0]}}).space["train.lr.m0"].bounds == (0.1, 1.0)
     alone = encoded(own={"modality": "m1"}, method="unimodal")
     assert "train.lr.m0" not in alone.space
+
+
+# What a study says of one dataset
+
+
+RATED = {
+    "name": "synthetic",
+    "label": "rated",
+    "space": {"train.lr": 0.5, "train.lr.m0": 0.25, "train.momentum": 0.5},
+}
+
+
+def of_datasets(*datasets, **changes):
+    study = parse({"study": "s", "dataset": list(datasets), "methods": ["ogm"], **changes})
+    return {arm.axes["dataset"]: arm for arm in unfold.unfold(study)}
+
+
+def test_a_dataset_brings_what_is_fixed_and_searched_on_it_alone():
+    arms = of_datasets("digits", RATED | {"space": {**RATED["space"], "alpha": {"float": [0.5, 0.6]}}})
+    assert {k: arms["rated"].fixed[k] for k in RATED["space"]} == RATED["space"]
+    assert arms["rated"].space["alpha"].bounds == (0.5, 0.6)
+    assert not {*RATED["space"]} & {*arms["digits"].fixed}
+    assert arms["digits"].space["alpha"].bounds == (0.05, 3.0)
+    assert "space" not in arms["rated"].dataset
+
+
+def test_it_overrides_the_study_and_is_overridden_by_a_method():
+    study = {"space": {"train.lr": 0.1}, "train": {"momentum": 0.9}}
+    assert of_datasets(RATED, **study)["rated"].fixed["train.lr"] == 0.5
+    assert of_datasets(RATED, **study)["rated"].fixed["train.momentum"] == 0.5
+    methods = [{"name": "ogm", "space": {"train.lr": 0.2}}]
+    assert of_datasets(RATED, methods=methods)["rated"].fixed["train.lr"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        (3, "dataset 'synthetic': space is 3; admissible: a mapping"),
+        (
+            {"train.lr.spoken": 0.1},
+            "unknown hyper-parameter 'train.lr.spoken' in space of dataset 'synthetic'",
+        ),
+        ({"train.lrr": 0.1}, "did you mean 'train.lr'"),
+        ({"alhpa": 0.1}, "unknown hyper-parameter 'alhpa' in method 'ogm'; did you mean 'alpha'"),
+    ],
+)
+def test_what_a_dataset_cannot_bring_is_refused(own, sentence):
+    with pytest.raises(UserError, match=sentence):
+        of_datasets({"name": "synthetic", "space": own})
