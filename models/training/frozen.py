@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -110,7 +110,8 @@ class Frozen:
             return values, np.load(steps) if steps.exists() else None
 
     @contextmanager
-    def _locked(self, path: Path):  # noqa: ANN202
+    def _locked(self, path: Path) -> Iterator[None]:
+        """Hold a lock; show that the process lives while it waits for it."""
         lock = FileLock(path)
         while True:
             try:

@@ -351,3 +351,13 @@ def test_a_run_repeats_its_numbers_and_another_seed_gives_others():
     assert curve(0, named) == curve(0, named)
     assert curve(0, named) != curve(1, named)
     assert curve(0, named) != curve(0, {})
+
+
+def test_numbers_that_are_not_standardised_are_while_they_are_augmented():
+    data = synthetic(kind="image")
+    chosen = {"m0": [{"name": "colour", "brightness": 3.0}, {"name": "crop", "padding": 2}]}
+    batch = Feed(data, data.rows["train"]).at(data.rows["train"][:9])
+    raw = dataclasses.replace(batch, inputs={**batch.inputs, "m0": batch.inputs["m0"] * 40 + 120})
+    expected = augmenter(chosen, data.spec, 0)(batch, 1).inputs["m0"]
+    found = augmenter(chosen, data.spec, 0, {"m0": (120.0, 40.0)})(raw, 1).inputs["m0"]
+    torch.testing.assert_close(found, expected * 40 + 120)

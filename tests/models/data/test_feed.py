@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sweeper.models.data import feed as feeds
+from sweeper.models.data import load_dataset
 from sweeper.models.data.dataset import assemble, standardized
 from sweeper.models.data.feed import Feed, ahead
 from sweeper.models.data.noise.conditions import parse
@@ -343,3 +344,16 @@ def test_a_reader_who_stops_at_any_moment_leaves_no_thread_behind():
         time.sleep(2 * wait)
         found.close()
     assert ended()
+
+
+def test_a_modality_whose_encoder_standardises_it_keeps_its_own_numbers_corrupted_or_not():
+    data = load_dataset("digits", {})
+    own = replace(data, unscaled=frozenset({"left"}))
+    rows = data.rows["test"][:20]
+    for condition in ("clean", "gaussian-5 (share 1)", "dropout-5 (share 1)"):
+        raw, scaled = (Feed(d, rows, condition=parse(condition)).at(rows).inputs for d in (own, data))
+        mean, std = (torch.as_tensor(n).float() for n in data.scale["left"])
+        gone = (scaled["left"] == 0).flatten(1).all(1)
+        torch.testing.assert_close(raw["left"][~gone], scaled["left"][~gone] * std + mean)
+        assert not raw["left"][gone].any()
+        assert torch.equal(raw["right"], scaled["right"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +19,8 @@ from sweeper import ROOT
 from sweeper.models.data import load_dataset
 from sweeper.models.encoders.hf import Hf
 from sweeper.models.pretrained import local
-from sweeper.models.training import run
+from sweeper.models.schema.entries import entries
+from sweeper.models.training import frozen, run
 from sweeper.models.training.run import Order
 from tests.models.encoders.tiny import saved
 from tests.models.training.test_run import payload
@@ -175,11 +178,40 @@ def test_other_weights_or_another_pooling_are_encoded_anew(carry, changes):
     assert narrower["encoded"] == 0
 
 
-def test_of_several_processes_one_encodes_and_the_others_wait(carry):
+def test_whoever_comes_while_another_encodes_waits_and_shows_that_it_lives(arrays, tmp_path, monkeypatch):
+    monkeypatch.setattr(frozen, "WAIT_SECONDS", 0.01)
+    data = load_dataset("arrays", {"path": str(arrays), "kinds": {"text": "tokens"}})
+    encoders = {"text": {"name": "hf", "model": str(saved("bert")), "trainable": "none", "fingerprint": "b"}}
+    began, waited, encoded = threading.Event(), threading.Event(), []
+
+    def features(pulse):
+        given = {"reads": "pooled", "every_time": (), "fingerprint": "f", "cache": tmp_path, "device": "cpu"}
+        return frozen.once(data, encoders, pulse=pulse, **given)[0].encodings["text"].spec
+
+    def first():
+        encoded.append("first")
+        began.set()
+        assert waited.wait(20)
+
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(carry, cached=True, folder="-other")
-        own = carry(cached=True)
-        same(own, other.result())
+        other = pool.submit(features, first)
+        assert began.wait(20)
+        assert features(waited.set).shape == (8,)
+        assert other.result().shape == (8,)
+    assert set(encoded) == {"first"}
+
+
+@pytest.mark.parametrize("name", entries("method"))
+def test_a_method_that_makes_inputs_of_its_own_says_so(name):
+    method = entries("method")[name]
+    tree = ast.parse(method.source.path.read_text())
+    made = any(
+        word.arg == "inputs"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for word in node.keywords
+    )
+    assert method.facts["changes_inputs"] == made
 
 
 def test_what_was_not_finished_is_begun_anew(carry, tmp_path):
@@ -191,6 +223,7 @@ def test_what_was_not_finished_is_begun_anew(carry, tmp_path):
     assert not list((tmp_path / "cache").glob("*.part"))
 
 
+@pytest.mark.slow
 def test_a_warm_run_on_kept_features_imports_no_transformers(carry, tmp_path):
     carry(cached=True)
     saved_payload = tmp_path / "payload.json"
