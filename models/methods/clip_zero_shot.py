@@ -11,7 +11,7 @@ from torch.nn import functional
 from sweeper.models.errors import UserError, one_line
 from sweeper.models.method import Method
 from sweeper.models.net import Net
-from sweeper.models.pretrained import located
+from sweeper.models.pretrained import loaded, located
 from sweeper.models.tasks.base import Task
 from sweeper.models.values import Batch, Output, Phase
 
@@ -84,14 +84,10 @@ def embedded(texts: list[str], folder: Path) -> tuple[Tensor, Tensor]:
     """
     from transformers import AutoModel, AutoTokenizer
 
-    given = {"local_files_only": True, "trust_remote_code": False}
     try:
-        net, told = AutoModel.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **given
-        )
-        if told["missing_keys"]:  # which would be left at random
-            raise ValueError(f"it lacks {min(told['missing_keys'])}")
-        words = AutoTokenizer.from_pretrained(folder, **given)(texts, padding=True, return_tensors="pt")
+        net = loaded(AutoModel, folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        words = tokenizer(texts, padding=True, return_tensors="pt")
         read = net.eval().text_model(input_ids=words["input_ids"], attention_mask=words["attention_mask"])
         return net.text_projection(read.pooler_output), net.logit_scale.exp()
     except Exception as error:  # whatever reading a foreign or damaged folder raises

@@ -47,7 +47,7 @@ def saved(kind: str) -> Path:
         tokenizer_object=made, pad_token="[PAD]", bos_token="[BEGIN]", eos_token="[END]"
     ).save_pretrained(folder)
     numbered = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
-    text = {**TOWER, **numbered, "vocab_size": len(numbers), "max_position_embeddings": 12}
+    text = {**TOWER, **numbered, "vocab_size": len(numbers), "max_position_embeddings": 20}
     vision = {**TOWER, "image_size": 8, "patch_size": 4}
     config = AutoConfig.for_model(kind, text_config=text, vision_config=vision, projection_dim=WIDTH)
     with torch.random.fork_rng(devices=[]):
