@@ -115,12 +115,15 @@ def _without(x: np.ndarray, chosen: np.ndarray, train: Statistics) -> np.ndarray
 
 _NUMBERS: tuple[InputKind, ...] = ("vector", "sequence", "image", "video", "audio")
 _PICTURES: tuple[InputKind, ...] = ("image", "video")
+_WORDS: dict[InputKind, Corruption] = {
+    "tokens": words
+}  # QMF's pairs: images of σ 5 or 10 with p 0.5 or 1 of words
 # {mode: {kind: {kind of input that it fits: function}}}
 CORRUPTIONS: dict[str, dict[str, dict[InputKind, Corruption]]] = {
     "clean": {
-        "gaussian": dict.fromkeys(_NUMBERS, feature) | dict.fromkeys(_PICTURES, gaussian),
+        "gaussian": dict.fromkeys(_NUMBERS, feature) | dict.fromkeys(_PICTURES, gaussian) | _WORDS,
         "white": {"audio": white},
-        "salt": dict.fromkeys(_NUMBERS, salt),
+        "salt": dict.fromkeys(_NUMBERS, salt) | _WORDS,
         "words": dict.fromkeys(("sequence", "tokens"), words),
         "time": dict.fromkeys(("sequence", "tokens", "audio", *_PICTURES), time),
         "blur": dict.fromkeys(("sequence", *_PICTURES), blur),

@@ -145,7 +145,7 @@ def test_words_blanks_whole_steps_to_the_mean_of_each_feature():
     assert (one("words", x, 10) == one("words", x, 10)[0]).all()
 
 
-@pytest.mark.parametrize("kind", ["words", "time"])
+@pytest.mark.parametrize("kind", ["words", "time", "gaussian", "salt"])
 def test_tokens_are_taken_away_to_0(kind):
     x = np.random.default_rng(2).integers(1, 50, 5000)
     found = one(kind, x, 3, given="tokens")
@@ -156,7 +156,7 @@ def test_tokens_are_taken_away_to_0(kind):
     assert (len(steps) == steps[-1] - steps[0] + 1) == (kind == "time")
 
 
-@pytest.mark.parametrize("kind", ["words", "time"])
+@pytest.mark.parametrize("kind", ["words", "time", "gaussian", "salt"])
 def test_special_tokens_stay_and_the_blank_stands_for_words(kind):
     """As where a text begins and ends, [CLS] 101 and [SEP] 102 of BERT; `_` is 1035."""
     text = np.array([101, *range(2000, 2050), 102])
