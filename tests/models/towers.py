@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -53,4 +54,6 @@ def saved(kind: str) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         AutoModel.from_config(config).save_pretrained(folder)
+    pixels = {"image_mean": [0.5] * 3, "image_std": [0.3] * 3, "rescale_factor": 1 / 255}
+    (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
     return folder
