@@ -33,6 +33,7 @@ class Towers(os.PathLike):
 def saved(kind: str) -> Path:
     """Return a folder with a random model of a kind and a tokenizer of a few words."""
     import torch
+    from safetensors.torch import save_file
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
@@ -53,7 +54,9 @@ def saved(kind: str) -> Path:
     config = AutoConfig.for_model(kind, text_config=text, vision_config=vision, projection_dim=WIDTH)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        AutoModel.from_config(config).save_pretrained(folder)
+        net = AutoModel.from_config(config)
+    config.save_pretrained(folder)  # and not the net's own, which rank 0 alone carries out
+    save_file(net.state_dict(), folder / "model.safetensors", {"format": "pt"})
     pixels = {"image_mean": [0.5] * 3, "image_std": [0.3] * 3, "rescale_factor": 1 / 255}
     (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
     return folder
