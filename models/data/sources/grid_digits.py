@@ -22,8 +22,9 @@ PUBLISHED = Published(
     licence="CC BY 4.0",
     get="speaker s1 of the corpus, http://spandh.dcs.shef.ac.uk/gridcorpus, cut into windows of half a second",
     layout=(
-        "grid_digits/digit_windows.npz with audio (450, 8000) int16 at 16 kHz, video (450, 12, 32, 48) uint8 of the"
-        " mouth, y and color (450,) words, split (450,) train, val or test"
+        "grid_digits/digit_windows.npz with\n"
+        "  audio (450, 8000) int16 at 16 kHz, video (450, 12, 32, 48) uint8 of the mouth,\n"
+        "  y and color (450,) words, split (450,) train, val or test"
     ),
     counts={"train": 272, "validation": 59, "test": 119},
     flaws=(
