@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,8 +102,11 @@ def inputs(samples: Samples, readers: Mapping[str, Reader]) -> dict[str, InputSp
 
 
 def check(samples: Samples, readers: Mapping[str, Reader], missing: Missing = "refuse") -> None:
-    """Raise UserError for files that `read` would refuse before it opens any."""
-    _checked(samples, readers, missing)
+    """Raise UserError for files that `read` would refuse before it opens any; say on stderr what it does without."""
+    flaws = _flaws(_checked(samples, readers, missing))
+    if flaws:
+        what = "their rows are left out" if missing == "drop" else "their rows lack the modality"
+        print(f"dataset {samples.name!r}: {_summary(flaws)}; {what}", file=sys.stderr)
 
 
 @dataclass
@@ -187,7 +191,7 @@ def _why_unusable(path: Path, suffixes: tuple[str, ...]) -> str:
 
 def _refuse(samples: Samples, columns: Mapping[str, _Column], missing: Missing) -> None:
     """Raise UserError for flaws, where they are to be refused."""
-    flaws = [flaw for column in columns.values() for flaw in column.flaws.values()]
+    flaws = _flaws(columns)
     if not flaws and missing == "refuse":
         lacking = ~np.any([c.there for m, c in columns.items() if m != MASKS], axis=0)
         flaws = [(f"row {samples.ids[row]!r}", "without any modality") for row in np.flatnonzero(lacking)]
@@ -196,6 +200,10 @@ def _refuse(samples: Samples, columns: Mapping[str, _Column], missing: Missing) 
             f"dataset {samples.name!r}: {_summary(flaws)}; put that right, or say missing: drop, which leaves the rows"
             " out, or missing: absent, after which they lack the modality"
         )
+
+
+def _flaws(columns: Mapping[str, _Column]) -> list[Flaw]:
+    return [flaw for column in columns.values() for flaw in column.flaws.values()]
 
 
 def _summary(flaws: Iterable[Flaw]) -> str:
@@ -236,7 +244,7 @@ def _kept(samples: Samples, columns: Mapping[str, _Column], missing: Missing) ->
 
 def _told(kept: np.ndarray, columns: Mapping[str, _Column]) -> str:
     """Return what a citation says of the rows that were left out and of what could not be used."""
-    flaws = [flaw for column in columns.values() for flaw in column.flaws.values()]
+    flaws = _flaws(columns)
     left_out = f"; {int((~kept).sum())} of {len(kept)} rows left out" if not kept.all() else ""
     return left_out + (f"; {_summary(flaws)}" if flaws else "")
 

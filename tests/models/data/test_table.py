@@ -386,6 +386,17 @@ def test_rows_with_them_are_dropped_or_lack_the_modality(folder):
     assert "rows left out" not in absent.spec.cite
 
 
+@pytest.mark.parametrize(
+    ("missing", "told"), [("drop", "their rows are left out"), ("absent", "their rows lack the modality")]
+)
+def test_what_a_study_does_without_is_said_as_it_is_planned(folder, missing, told, capsys):
+    options = {"path": written(folder, **broken(folder)), "columns": SMALL, "missing": missing}
+    fingerprint("table", options, folder)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dataset 'table': 5 cells cannot be used (2 missing, ")
+    assert line.endswith(told)
+
+
 @pytest.mark.parametrize("missing", ["drop", "absent"])
 def test_a_row_that_lacks_every_modality_is_left_out(folder, missing):
     (folder / "pictures" / "1.png").unlink()
