@@ -203,7 +203,7 @@ GOOD = {
         ({"y": np.tile([-1, 1, 2], 4)}, "labels reach from -1"),
         ({"y": np.tile([0.5, 1, 2], 4)}, "unknown metric 'accuracy' in regression; "),
         ({"y": np.repeat([0, 1, 2], [3, 3, 6])}, "class 2"),
-        ({"split": np.repeat(["train", "dev", "test"], [6, 3, 3])}, "'dev'"),
+        ({"split": np.repeat(["train", "held out", "test"], [6, 3, 3])}, "'held out'"),
         ({"x_b": np.full((12, 2), "word")}, "plain numbers"),
         ({"x_b": np.full((12, 2), None)}, "an array of Python objects; pad it to one shape"),
     ],
