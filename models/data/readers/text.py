@@ -112,7 +112,8 @@ def _tokenizer(folder: Path, length: int | None = None) -> Tokenizer:
         else:
             from transformers import AutoTokenizer
 
-            found = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+            made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            found = made.backend_tokenizer
     except Exception as error:  # whatever a library raises for files that it does not know
         raise UserError(
             f"{folder} gives no tokenizer ({one_line(error)[:200]}); a folder with {WHOLE} is needed"

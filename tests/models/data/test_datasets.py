@@ -64,9 +64,9 @@ def case(request, mine):
 
 
 def test_every_dataset_has_a_case():
-    """But for published ones, of which tests/models/data/sources has small copies."""
+    """But for those that have to be downloaded, of which tests/models/data/sources has small copies."""
     known = registry.entries("dataset")
-    assert set(CASES) == {name for name, e in known.items() if "PUBLISHED" not in e.source.definitions}
+    assert {name for name, e in known.items() if "PUBLISHED" not in e.source.definitions} <= set(CASES)
 
 
 def test_every_class_is_in_every_split_and_no_row_in_two(case, cache):

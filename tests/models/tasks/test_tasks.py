@@ -247,7 +247,7 @@ def test_segmentation_takes_the_maps_of_a_resnet():
             "regression",
             "maps",
             "concat",
-            "encoder 'maps' of modality 'm0' can be read as maps, but the fusion reads pooled; .*: convnet, mlp, res",
+            "encoder 'maps' of modality 'm0' can be read as maps, but the fusion reads pooled; .*: convnet, hf, mlp",
         ),
     ],
 )
