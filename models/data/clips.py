@@ -8,20 +8,17 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from sweeper.models.data import reading, spectra
-from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.lines import by_split, contents
 from sweeper.models.data.published import Published, tell
 from sweeper.models.data.readers.base import Reader
-from sweeper.models.data.readers.store import default_cache
 from sweeper.models.data.readers.video import Video
 from sweeper.models.data.samples import Samples
 from sweeper.models.errors import UserError, choose
-from sweeper.models.values import InputSpec
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg")
 VIDEOS = (".mp4", ".flv", ".avi", ".mkv", ".webm")
@@ -180,16 +177,6 @@ def compare(name: str, published: Published, clips: Sequence[Clip], what: str) -
 def readers(spectrogram: spectra.Spectrogram, frames: int, size: int) -> dict[str, Reader]:
     """Return what reads a clip: its sound, and so many of its pictures at even distances."""
     return {"audio": spectra.reader(spectrogram), "video": Video(frames=frames, size=size)}
-
-
-def load(samples: Samples, readers: Mapping[str, Reader], cache: Path | None, **options: Any) -> Dataset:  # noqa: ANN401
-    """Return the clips as `reading.read` does; without `cache` what is derived stays among the temporary files."""
-    return reading.read(samples, readers, cache=cache or default_cache(), **options)
-
-
-def inputs_of(readers: Mapping[str, Reader]) -> dict[str, InputSpec]:
-    """Return what the readers give; nothing is opened."""
-    return {modality: reader.spec() for modality, reader in readers.items()}
 
 
 def files_of(lists: Iterable[Path], samples: Samples) -> list[Path]:

@@ -12,6 +12,10 @@ import numpy as np
 
 from sweeper.models.errors import UserError, one_line
 
+POINTER = (
+    b"version https://git-lfs"  # how the file begins that Git leaves where Git-LFS did not fetch the real one
+)
+
 
 def find(name: str, root: Path | None, relative: str, what: str) -> Path:
     """Return root/relative (SWEEPER_DATA is the root's default); raise UserError saying what to put where."""
@@ -34,6 +38,36 @@ def find_one(name: str, root: Path | None, relatives: Sequence[str], what: str) 
     """Return the first of `relatives` that is below the root, as `find`; the first is told where none is."""
     folder = Path(root or os.environ.get("SWEEPER_DATA") or ".")
     return find(name, root, next((r for r in relatives if (folder / r).exists()), relatives[0]), what)
+
+
+def inside(path: Path) -> list[Path]:
+    """Return the files of a folder by name, hidden ones left out; a file is the only one of itself."""
+    try:
+        folder = path.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        folder = False
+    if not folder:
+        return [path]
+    return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+
+
+def flaw(path: Path) -> str:
+    """Return why nothing can be read from a file or a folder of files, whatever its kind, in a few words, or "".
+
+    Few bytes are read for it.
+    """
+    try:
+        if path.is_dir():
+            return "" if inside(path) else "an empty folder"
+        if not path.is_file():
+            return "no file of data" if path.exists() else "missing"
+        with path.open("rb") as file:
+            begin = file.read(len(POINTER))
+    except (OSError, ValueError) as error:  # no right to read it, a name that no file can have
+        return getattr(error, "strerror", None) or str(error)
+    if begin == POINTER:
+        return "a Git-LFS pointer, which `git lfs pull` replaces"
+    return "" if begin else "empty"
 
 
 def read(name: str, path: Path) -> dict[str, np.ndarray]:

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sweeper.models.data.files import POINTER
+from sweeper.models.data.splits import SPLITS, WORDS
 from sweeper.models.errors import UserError, one_line
 
-POINTER = "version https://git-lfs"  # what Git leaves where Git-LFS did not fetch the file
 # how published files name the splits
-WORDS = {"train": ("train",), "validation": ("dev", "valid", "val", "validation"), "test": ("test",)}
+NAMES = {
+    split: [word for word, number in WORDS.items() if SPLITS[number] == split and not word.isdigit()]
+    for split in SPLITS
+}
 
 
 def by_split(folder: Path, pattern: str) -> dict[str, Path]:
@@ -21,7 +25,7 @@ def by_split(folder: Path, pattern: str) -> dict[str, Path]:
 
     Raises UserError where only one of train and test is there.
     """
-    named = {split: [folder / pattern.format(word) for word in words] for split, words in WORDS.items()}
+    named = {split: [folder / pattern.format(word) for word in words] for split, words in NAMES.items()}
     found = {split: next((p for p in paths if p.is_file()), None) for split, paths in named.items()}
     if bool(found["train"]) != bool(found["test"]):
         there, lacking = ("train", "test") if found["train"] else ("test", "train")
@@ -45,7 +49,7 @@ def contents(path: Path, fallback: str | None = None) -> str:
         if fallback is None:
             raise UserError(f"{path} is no UTF-8 text ({one_line(error)}); convert it") from error
         said = found.decode(fallback)
-    if said.startswith(POINTER):
+    if found.startswith(POINTER):
         raise UserError(f"{path} is a Git-LFS pointer, not the file itself; fetch it by git lfs pull")
     return said
 

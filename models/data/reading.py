@@ -12,16 +12,16 @@ from typing import Literal
 import numpy as np
 
 from sweeper.models.data.dataset import Dataset, assemble, standardized
+from sweeper.models.data.files import flaw
 from sweeper.models.data.labels import PICTURES
-from sweeper.models.data.readers.base import Cell, Reader, Unreadable
+from sweeper.models.data.readers import store
+from sweeper.models.data.readers.base import Cell, Reader, Unreadable, specs
 from sweeper.models.data.samples import Samples
 from sweeper.models.data.splits import SPLITS, divided
 from sweeper.models.data.targets import VOID_BYTE, voided
 from sweeper.models.errors import UserError, one_line
 from sweeper.models.values import InputSpec
 
-POINTER = b"version https://git-lfs.github.com/spec/v1"  # how the file begins that stands for one Git LFS did not fetch
-POINTER_BYTES = 1024  # and is shorter than this
 SHOWN = 3  # of what cannot be used, by name
 MASKS = "(target)"  # the column of masks, beside those of modalities
 
@@ -98,7 +98,7 @@ def files(samples: Samples, readers: Mapping[str, Reader]) -> list[Path]:
 
 def inputs(samples: Samples, readers: Mapping[str, Reader]) -> dict[str, InputSpec]:
     """Return the modalities in the order of the samples; no cell is read."""
-    return {m: readers[m].spec() for m in samples.cells}
+    return specs({m: readers[m] for m in samples.cells})
 
 
 def check(samples: Samples, readers: Mapping[str, Reader], missing: Missing = "refuse") -> None:
@@ -125,8 +125,7 @@ class _Column:
 
     def paths(self, cell: Cell) -> tuple[Path, ...]:
         """Return the files of a cell; of a folder, those in it."""
-        named = cell if self.reader.suffixes else ()
-        return tuple(p for path in named for p in (sorted(path.iterdir()) if _is_folder(path) else [path]))
+        return tuple(store.files(cell)) if self.reader.suffixes else ()
 
     def names(self, samples: Samples, row: int) -> str:
         """Return what a message calls a row's cell: its first file, or its row."""
@@ -174,19 +173,9 @@ def _unusable(column: _Column) -> dict[int, Flaw]:
 
 def _why_unusable(path: Path, suffixes: tuple[str, ...]) -> str:
     """Return why a file cannot be used, in a word or two, or nothing."""
-    try:
-        if path.is_dir():
-            return "" if any(path.iterdir()) else "empty"
-        size = path.stat().st_size
-        if not size:
-            return "empty"
-        if size < POINTER_BYTES and path.read_bytes().startswith(POINTER):
-            return "Git-LFS pointer, which `git lfs pull` replaces"
-    except FileNotFoundError:
-        return "missing"
-    except (OSError, ValueError) as error:  # no right to read it, a name that no file can have
-        return getattr(error, "strerror", None) or str(error)
-    return "" if path.suffix.lower() in suffixes else f"no {' or '.join(suffixes)}"
+    if why := flaw(path):
+        return why
+    return "" if path.is_dir() or path.suffix.lower() in suffixes else f"no {' or '.join(suffixes)}"
 
 
 def _refuse(samples: Samples, columns: Mapping[str, _Column], missing: Missing) -> None:
@@ -220,12 +209,10 @@ def _summary(flaws: Iterable[Flaw]) -> str:
 
 def _stored(column: _Column, cache: Path | None) -> tuple[np.ndarray, np.ndarray | None, dict[int, str]]:
     """Return what `stored` does of the cells that are there; the rows of the others are 0 and no failures."""
-    from sweeper.models.data.readers.store import default_cache, stored
-
     there = column.there
     nothing: Cell = () if column.reader.suffixes else ""  # which no reader makes a sample of
     cells = [cell if ok else nothing for cell, ok in zip(column.cells, there, strict=True)]
-    array, lengths, failed = stored(cells, column.reader, cache or default_cache())
+    array, lengths, failed = store.stored(cells, column.reader, cache or store.default_cache())
     return array, lengths, {row: why for row, why in failed.items() if there[row]}
 
 
@@ -266,13 +253,6 @@ def _check_classes(samples: Samples, train: np.ndarray) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
     except (OSError, ValueError):
         return False
 

@@ -27,6 +27,18 @@ THEIRS = ("train", "valid", "test")  # the splits' names in the pickle
 STEPS, WIDTH, VOCABULARY = 50, 768, 30522  # of aligned samples and of all text; BERT's, uncased
 BOUND = 3  # of sentiment, on either side of 0
 
+# what both corpora's PUBLISHED say
+FEATURES = " features of Mao et al., M-SENA: An Integrated Platform for Multimodal Sentiment Analysis (ACL 2022 demo)"
+LICENCE = "the terms are those of the CMU Multimodal SDK; the videos are their makers' on YouTube"
+GET = "the MMSA repository, thuiar/MMSA on GitHub, links the folder of processed features"
+FLAWS = (
+    "sound features hold -inf and NaN, which are read as 0",
+    "other papers (MAG-BERT, MIB) use COVAREP and FACET features of other widths under the same name; numbers on them"
+    " do not compare",
+    "accuracy of two classes has two conventions, and papers often print the greater: metrics acc2_has0 (negative or"
+    " not) and acc2_non0 (negative or positive, zeros left out) are both reported",
+)
+
 
 @dataclass(frozen=True)
 class Corpus:

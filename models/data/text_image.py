@@ -15,9 +15,8 @@ from sweeper.models.data import reading
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.lines import by_split, fields, objects
 from sweeper.models.data.published import Published, tell
-from sweeper.models.data.readers.base import Cell, Reader
+from sweeper.models.data.readers.base import Cell, Reader, specs
 from sweeper.models.data.readers.image import Image, picture
-from sweeper.models.data.readers.store import default_cache
 from sweeper.models.data.readers.text import Text
 from sweeper.models.data.samples import Samples
 from sweeper.models.errors import UserError, choose
@@ -149,7 +148,7 @@ def loaded(
 ) -> Dataset:
     """Return the dataset of rows that are told apart from what is `published`; raises as reading.read."""
     compare(samples, published)
-    return reading.read(samples, own, cache=cache or default_cache(), **how)
+    return reading.read(samples, own, cache=cache, **how)
 
 
 def files_of(tables: Iterable[Path], samples: Samples, **options: Any) -> list[Path]:  # noqa: ANN401 - of a dataset
@@ -159,7 +158,7 @@ def files_of(tables: Iterable[Path], samples: Samples, **options: Any) -> list[P
 
 def inputs_of(**options: Any) -> dict[str, InputSpec]:  # noqa: ANN401 - of a dataset
     """Return what text and image are; no table is opened."""
-    return {modality: reader.spec() for modality, reader in readers(**options).items()}
+    return specs(readers(**options))
 
 
 def compare(samples: Samples, published: Published) -> None:

@@ -1,6 +1,4 @@
-"""What an arm fixes and what it searches: the study, over the method's file, over what its encoders' files say, over
-what is searched for all.
-"""
+"""What an arm fixes and searches: the study says it, then the files of its method, of its encoders, and of all."""
 
 from __future__ import annotations
 

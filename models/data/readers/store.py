@@ -29,7 +29,7 @@ import numpy as np
 from filelock import FileLock
 
 from sweeper.models.atomic import written
-from sweeper.models.data.files import readable
+from sweeper.models.data.files import flaw, inside, readable
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.readers.base import Cell, Reader, Unreadable, decoding
 from sweeper.models.errors import UserError
@@ -40,7 +40,6 @@ from sweeper.models.values import TIMED, InputSpec
 PART_BYTES = 2**25  # of samples that are held in memory at once
 MOST_ROWS = 512  # that an interruption loses
 MOST_THREADS = 16  # beyond, they wait for Python's lock
-LFS = b"version https://git-lfs"
 
 Sample = np.ndarray | str  # or why there is none
 Stored = tuple[np.ndarray, np.ndarray | None, dict[int, str]]
@@ -114,13 +113,9 @@ def options(reader: Reader) -> dict[str, Any]:
 
 
 def files(cell: Cell) -> list[Path]:
-    """Return the files that a cell is made of: its own, and of a folder those in it but hidden ones, by name."""
-    found: list[Path] = []
-    for path in cell if isinstance(cell, tuple) else ():
-        if isinstance(path, Path):
-            inside = path.iterdir() if path.is_dir() else ()
-            found += sorted(p for p in inside if p.is_file() and not p.name.startswith(".")) or [path]
-    return found
+    """Return the files that a cell is made of: its own, and of a folder those in it; of one without, the folder."""
+    paths = [path for path in cell if isinstance(path, Path)] if isinstance(cell, tuple) else []
+    return [file for path in paths for file in inside(path) or [path]]
 
 
 def _contents(cells: Sequence[Cell], cache: Path) -> list[Any]:
@@ -172,8 +167,8 @@ def _read(cell: Cell, reader: Reader, spec: InputSpec) -> Sample:
     """Return a cell's sample, or why there is none."""
     try:
         for path in cell if isinstance(cell, tuple) else ():
-            if isinstance(path, Path):
-                _check(path)
+            if isinstance(path, Path) and (why := flaw(path)):
+                raise Unreadable(f"it is {why}")
         with decoding():
             sample = np.asarray(reader.read(cell))
     except Unreadable as error:
@@ -182,22 +177,6 @@ def _read(cell: Cell, reader: Reader, spec: InputSpec) -> Sample:
     if sample.shape != (steps, *spec.shape[1:]) or sample.dtype.kind not in "biuf":
         return f"it gives numbers of shape {sample.shape} and type {sample.dtype}; {spec.shape} is admissible"
     return sample
-
-
-def _check(path: Path) -> None:
-    """Raise Unreadable for a path that cannot hold a sample, whatever its kind."""
-    if path.is_dir():
-        if files((path,)) == [path]:
-            raise Unreadable("it is an empty folder")
-        return
-    if not path.is_file():
-        raise Unreadable("it is no file of data" if path.exists() else "it is not there")
-    with decoding(), path.open("rb") as file:
-        begin = file.read(len(LFS))
-    if begin in (b"", LFS):
-        raise Unreadable(
-            "it is a Git LFS pointer, not the file; run git lfs pull" if begin else "it is empty"
-        )
 
 
 def _keep(name: Path, samples: list[Sample], spec: InputSpec) -> None:

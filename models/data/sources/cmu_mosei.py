@@ -12,19 +12,12 @@ from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite="Zadeh et al., Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and Interpretable Dynamic Fusion"
-    " Graph (ACL 2018);"
-    " features of Mao et al., M-SENA: An Integrated Platform for Multimodal Sentiment Analysis (ACL 2022 demo)",
-    licence="the terms are those of the CMU Multimodal SDK; the videos are their makers' on YouTube",
-    get="the MMSA repository, thuiar/MMSA on GitHub, links the folder of processed features",
+    " Graph (ACL 2018);" + sentiment.FEATURES,
+    licence=sentiment.LICENCE,
+    get=sentiment.GET,
     layout="MOSEI/Processed/aligned_50.pkl and unaligned_50.pkl",
     counts={"train": 16326, "validation": 1871, "test": 4659},
-    flaws=(
-        "sound features hold -inf and NaN, which are read as 0",
-        "other papers (MAG-BERT, MIB) use COVAREP and FACET features of other widths under the same name; numbers on"
-        " them do not compare",
-        "accuracy of two classes has two conventions, and papers often print the greater: metrics acc2_has0"
-        " (negative or not) and acc2_non0 (negative or positive, zeros left out) are both reported",
-    ),
+    flaws=sentiment.FLAWS,
 )
 CORPUS = sentiment.Corpus("cmu_mosei", "MOSEI", audio=(500, 74), vision=(500, 35), published=PUBLISHED)
 

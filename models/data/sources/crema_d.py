@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from sweeper.models.data import clips as shared
+from sweeper.models.data import reading
 from sweeper.models.data.clips import Clip
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.files import find
 from sweeper.models.data.published import Published
+from sweeper.models.data.readers.base import specs
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
 from sweeper.models.data.spectra import Spectrogram
@@ -69,16 +71,15 @@ def load(
         "split_seed": split_seed,
     }
     readers = shared.readers(spectrogram, frames, size)
-    return shared.load(
-        samples(root, split), readers, cache, missing=missing, standardize=standardize, **carving
-    )
+    own = samples(root, split)
+    return reading.read(own, readers, cache=cache, missing=missing, standardize=standardize, **carving)
 
 
 def inputs(
     *, spectrogram: Spectrogram = "257x188", frames: int = 3, size: int = 224, **_: object
 ) -> dict[str, InputSpec]:
     """Return audio and video."""
-    return shared.inputs_of(shared.readers(spectrogram, frames, size))
+    return specs(shared.readers(spectrogram, frames, size))
 
 
 def files(*, root: Path | None = None, split: str = "published", **_: object) -> list[Path]:

@@ -9,14 +9,13 @@ from typing import Literal
 import numpy as np
 
 from sweeper.models.data import reading
-from sweeper.models.data.clips import Clip, compare, inputs_of, torn
+from sweeper.models.data.clips import Clip, compare, torn
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.files import find
 from sweeper.models.data.lines import contents
 from sweeper.models.data.published import Published
-from sweeper.models.data.readers.base import Cell, Unreadable, decoding
+from sweeper.models.data.readers.base import Cell, Unreadable, decoding, specs
 from sweeper.models.data.readers.image import pixels
-from sweeper.models.data.readers.store import default_cache
 from sweeper.models.data.readers.video import Video, middles
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
@@ -110,7 +109,7 @@ def load(
     return reading.read(
         samples(root, modalities),
         _readers(root, frames, size),
-        cache=cache or default_cache(),
+        cache=cache,
         missing=missing,
         standardize=standardize,
         validation_fraction=validation_fraction,
@@ -123,7 +122,7 @@ def inputs(
 ) -> dict[str, InputSpec]:
     """Return the chosen modalities."""
     chosen = subset("nvgesture", "modality", modalities, MODALITIES)
-    return inputs_of({m: Gesture(frames=frames, size=size) for m in chosen})
+    return specs({m: Gesture(frames=frames, size=size) for m in chosen})
 
 
 def files(*, root: Path | None = None, modalities: list[str] | None = None, **_: object) -> list[Path]:

@@ -15,9 +15,8 @@ from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.depths import Depth, Frame, Half
 from sweeper.models.data.files import find_one, readable
 from sweeper.models.data.published import Published, tell
-from sweeper.models.data.readers.base import Reader
+from sweeper.models.data.readers.base import Reader, specs
 from sweeper.models.data.readers.image import Image, Size
-from sweeper.models.data.readers.store import default_cache
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
 from sweeper.models.errors import UserError
@@ -132,7 +131,7 @@ def load(
     dataset = reading.read(
         own,
         _readers(root, task, size),
-        cache=cache or default_cache(),
+        cache=cache,
         missing=missing,
         standardize=standardize,
         validation_fraction=validation_fraction,
@@ -141,7 +140,8 @@ def load(
     if task == "classification":
         return dataset
     target = np.maximum(dataset.target - 1, VOID).astype(dataset.target.dtype)  # the first class is void
-    return replace(dataset, target=target, spec=replace(dataset.spec, n_classes=len(OBJECTS)))
+    spec = replace(dataset.spec, n_classes=len(OBJECTS), classes=OBJECTS)
+    return replace(dataset, target=target, spec=spec)
 
 
 def inputs(
@@ -152,7 +152,7 @@ def inputs(
     **_: object,
 ) -> dict[str, InputSpec]:
     """Return rgb and depth."""
-    return {modality: reader.spec() for modality, reader in _readers(root, task, size).items()}
+    return specs(_readers(root, task, size))
 
 
 def files(*, root: Path | None = None, task: str = "classification", **_: object) -> list[Path]:
@@ -160,8 +160,7 @@ def files(*, root: Path | None = None, task: str = "classification", **_: object
     place = _place(root, task)
     own = samples(root, task)
     split = [] if place.is_dir() else [place.parent / "splits.mat"]
-    masks = map(Path, own.target) if task == "segmentation" else ()
-    return [*split, *reading.files(own, _readers(root, task, None)), *(p for p in masks if p.is_file())]
+    return [*split, *reading.files(own, _readers(root, task, None))]
 
 
 def task(*, task: str = "classification", **_: object) -> str:

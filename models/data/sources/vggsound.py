@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from sweeper.models.data import clips as shared
+from sweeper.models.data import reading
 from sweeper.models.data.clips import YOUTUBE, Clip
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.files import find
 from sweeper.models.data.lines import commas
 from sweeper.models.data.published import Published
+from sweeper.models.data.readers.base import specs
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
 from sweeper.models.data.spectra import Spectrogram
@@ -57,14 +59,15 @@ def load(
     shared.compare("vggsound", PUBLISHED, clips(root), "video")
     carving = {"validation_fraction": validation_fraction, "split_seed": split_seed}
     readers = shared.readers(spectrogram, frames, size)
-    return shared.load(samples(root), readers, cache, missing=missing, standardize=standardize, **carving)
+    own = samples(root)
+    return reading.read(own, readers, cache=cache, missing=missing, standardize=standardize, **carving)
 
 
 def inputs(
     *, spectrogram: Spectrogram = "257x1004", frames: int = 3, size: int = 224, **_: object
 ) -> dict[str, InputSpec]:
     """Return audio and video."""
-    return shared.inputs_of(shared.readers(spectrogram, frames, size))
+    return specs(shared.readers(spectrogram, frames, size))
 
 
 def files(*, root: Path | None = None, **_: object) -> list[Path]:

@@ -364,7 +364,7 @@ def broken(folder):
 def test_files_are_found_counted_and_named_before_training(folder):
     changes = broken(folder)
     sentence = (
-        r"^dataset 'table': 5 cells cannot be used \(2 missing, 1 empty, 1 Git-LFS pointer, which `git lfs pull`"
+        r"^dataset 'table': 5 cells cannot be used \(2 missing, 1 empty, 1 a Git-LFS pointer, which `git lfs pull`"
         r" replaces, …\): \S*pictures/1\.png, \S*pictures/2\.png, \S*pictures/3\.png and 2 more; put that right"
     )
     with pytest.raises(UserError, match=sentence) as caught:

@@ -242,7 +242,7 @@ def test_a_folder_is_known_by_the_files_in_it(tmp_path):
 
 def test_a_file_that_appears_is_read(read, tmp_path):
     file = tmp_path / "late.txt"
-    assert read([(file,)], Words())[2] == {0: "it is not there"}
+    assert read([(file,)], Words())[2] == {0: "it is missing"}
     file.write_text("abc")
     assert read([(file,)], Words())[2] == {}
 
@@ -255,10 +255,10 @@ def test_what_no_reader_can_read_is_told_by_its_nature(read, tmp_path):
     cells = [(tmp_path / name,) for name in ("empty", "pointer", "folder", "pipe", "none")]
     assert read(cells, Words())[2] == {
         0: "it is empty",
-        1: "it is a Git LFS pointer, not the file; run git lfs pull",
+        1: "it is a Git-LFS pointer, which `git lfs pull` replaces",
         2: "it is an empty folder",
         3: "it is no file of data",
-        4: "it is not there",
+        4: "it is missing",
     }
 
 

@@ -119,7 +119,7 @@ def test_folders_and_files_give_the_same_array(tmp_path):
     samples, lengths, failures = stored(cells, Video(**RIGHT), tmp_path / "cache")
     assert samples.shape == (3, 3, 1, 16, 16)
     assert lengths.tolist() == [2, 3, 0]
-    assert failures == {2: "it is not there"}
+    assert failures == {2: "it is missing"}
 
 
 def cut(path):

@@ -45,6 +45,7 @@ def test_pixels_have_forty_classes_counted_from_0_and_void_where_the_export_has_
     dataset = load_dataset("nyu_depth_v2", DENSE, tmp_path, tmp_path / "cache")
     assert task("nyu_depth_v2", DENSE) == dataset.spec.task == "segmentation"
     assert dataset.spec.n_classes == len(nyu_depth_v2.OBJECTS) == 40
+    assert dataset.spec.classes == nyu_depth_v2.OBJECTS
     assert dataset.target[0].reshape(-1)[:41].tolist() == [-1, *range(40)]
     assert dataset.spec.modalities == inputs("nyu_depth_v2", DENSE, tmp_path)
     assert dataset.spec.sizes == {"train": 5, "validation": 1, "test": 3}
