@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
 import os
-import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.models import memory
-from sweeper.models.atomic import written
+from sweeper.models.atomic import raise_if_full, written
 from sweeper.models.data.cache import Datasets
 from sweeper.models.errors import Diverged, Left, UserError, masked, one_line
 from sweeper.models.schema.entries import entry
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from sweeper.models.values import DataSpec
 
 SAVE_EVERY_SECONDS = 30.0
-FULL_BYTES = 2**20  # what a disk must have left to count as one that is not full
 OF_DATA = ("name", "fingerprint", "label")  # what a payload says of its dataset beside the options
 _datasets = Datasets()
 
@@ -88,8 +85,7 @@ def execute(
     except Diverged as error:
         result |= {"status": "diverged", "error": {"class": "diverged", "message": str(error)}}
     except Exception as error:  # the boundary: any failure of a run is a record, and the worker stays warm
-        if _is_full(order.folder):  # no failure of the run, and no place for its record
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(order.folder)) from error
+        raise_if_full(order.folder, error)  # no failure of the run, and no place for its record
         result |= {
             "status": "failed",
             "error": {"class": _error_class(error), "message": one_line(error)[:500]},
@@ -296,8 +292,3 @@ def _error_class(error: Exception) -> str:
     if "out of memory" in text or "can't allocate memory" in text or isinstance(error, MemoryError):
         return "OOM"
     return "MissingFile" if isinstance(error, FileNotFoundError) else type(error).__name__
-
-
-def _is_full(folder: Path) -> bool:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(there).free < FULL_BYTES

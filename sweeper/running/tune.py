@@ -5,6 +5,7 @@ The one user of ray.tune.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -35,7 +36,7 @@ class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
 )
 
 UNLIMITED = 10**9
-SHARD = 2000  # runs of one Tuner, which keeps 30 KB of each
+SHARD = 500  # runs of one Tuner, which keeps 60 KB of each
 WAVES = 20  # but at least so many for each that is under way, since all wait for the last
 
 
@@ -45,6 +46,7 @@ def carry_out(first: Run, work: Work) -> None:
     try:
         while not dispatch.finished:
             _shard(dispatch)
+            gc.collect()  # a Tuner's trials hold one another; among so many objects Python would wait for thousands
     finally:
         dispatch.end()
 

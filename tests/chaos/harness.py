@@ -14,14 +14,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeper.running.address import listens
 from sweeper.running.processes import processes
-from tests.sweeper.running.place import Place, wait
+from tests.sweeper.running.place import Place, small_disk, wait
 
 NOTED = '''
 import os, time
@@ -97,7 +97,7 @@ class Chaos(Place):
         super().__init__(root)
         (root / "noted.py").write_text(NOTED)
         self.file, self.forgetful = self.study(), forgetful
-        self.storage = root / "store"
+        self.storage, self.disk = root / "store", ExitStack()
         self.server: subprocess.Popen[bytes] | None = None
         self.output: list[str] = []
 
@@ -161,8 +161,7 @@ class Chaos(Place):
         """End all that is left, and forget the folder."""
         for pid in self.processes():
             _kill(pid)
-        if os.path.ismount(self.storage):
-            subprocess.run(["umount", self.storage], check=True)
+        self.disk.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
 
@@ -314,8 +313,7 @@ def disturbed(root: Path, fault: str, seed: int, expected: Found, *, forgetful: 
         if fault == "mlflow server":
             start_server(chaos)
         if fault == "full disk":
-            chaos.storage.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", chaos.storage], check=True)
+            chaos.disk.enter_context(small_disk(chaos.storage, "200m"))
         began, moment = time.monotonic(), chance.uniform(0.1, 0.95)
         running = chaos.begin()
         after = int(moment * len(expected.runs))

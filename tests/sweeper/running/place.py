@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,18 @@ class Place:
             ):
                 found[int(folder.name)] = command
         return found
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """Let a new folder be a file system of its own, of so many bytes, until it is left."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:  # a process that was killed has its files open for a moment more
+        unmount = ["umount", folder]
+        wait(lambda: subprocess.run(unmount, check=False).returncode == 0, "the last who uses the disk", 60)
 
 
 def wait(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:

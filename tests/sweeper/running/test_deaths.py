@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.running.processes import descendants, processes
-from tests.sweeper.running.place import STOPPING, Place, keys, records, table, wait
+from tests.sweeper.running.place import STOPPING, Place, keys, records, small_disk, table, wait
 
 pytestmark = pytest.mark.slow
 
@@ -169,9 +169,7 @@ def test_a_disk_that_is_full(place):
     code, _, err = place.run(place.root / "undisturbed", place.study())
     assert code == 0, err
     storage = place.root / "store"
-    storage.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", storage], check=True)
-    try:
+    with small_disk(storage, "3m"):
         code, _, err = place.run(storage, place.study())
         assert code == 2, err
         last = err.splitlines()[-1]
@@ -187,8 +185,6 @@ def test_a_disk_that_is_full(place):
         assert keys(storage).items() >= done.items()
         lines = (storage / "ledger.jsonl").read_text().splitlines()
         assert all(json.loads(line) for line in lines)
-    finally:
-        subprocess.run(["umount", storage], check=True)
 
 
 def test_runs_on_several_workers_that_end_early_leave_nothing_behind(place):
