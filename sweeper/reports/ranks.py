@@ -13,7 +13,9 @@ from sweeper.reports.tables import Labels, Table, cell_of
 from sweeper.study.arms import short_names
 
 MEAN_RANK = "mean rank"
-Competitor = tuple[str, str]  # (method, fusion); the encoders follow from the dataset
+Competitor = tuple[
+    str, str, str
+]  # (method, fusion, encoders); those are empty where they follow from the dataset
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ def rank(results: Sequence[Result], metric: str, condition: str, direction: str)
     Ranked is who has all report seeds on every dataset.
     """
     cells: dict[Competitor, dict[str, Cell]] = {}
-    for result in results:
-        if result.axes["condition"] == condition:
-            own = cells.setdefault(_competitor(result.axes), {})
-            own[result.axes["dataset"]] = cell_of(result, metric)
+    here = [result for result in results if result.axes["condition"] == condition]
+    several = len({(r.axes["dataset"], *_competitor(r.axes, several=False)) for r in here}) < len(here)
+    for result in here:
+        own = cells.setdefault(_competitor(result.axes, several=several), {})
+        own[result.axes["dataset"]] = cell_of(result, metric)
     datasets = tuple(dict.fromkeys(dataset for own in cells.values() for dataset in own))
     missing = {one: _missing(own, datasets) for one, own in cells.items()}
     ranked = [one for one, reason in missing.items() if not reason]
@@ -94,10 +97,11 @@ def beside(table: Table, ranking: Ranking | None) -> Table:
     if ranking is None:
         return table
     cells: dict[tuple[Labels, Labels], Cell] = {}
+    several = any(encoders for *_, encoders in ranking.ranks)
     for (row, column), cell in table.cells.items():
-        own = ranking.ranks.get(_competitor(cell.axes))
+        own = ranking.ranks.get(_competitor(cell.axes, several=several))
         if own and (cell.metric, cell.axes["condition"]) == (ranking.metric, ranking.condition):
-            axes = {**cell.axes, "dataset": MEAN_RANK, "encoders": ""}
+            axes = {**cell.axes, "dataset": MEAN_RANK} | ({} if several else {"encoders": ""})
             place = (_moved(table.row_axes, row), _moved(table.column_axes, column))
             by_dataset = dict(zip(ranking.datasets, own, strict=True))
             text = f"{fmean(own):.2f}"
@@ -107,13 +111,14 @@ def beside(table: Table, ranking: Ranking | None) -> Table:
     return replace(table, rows=tuple(rows), columns=tuple(columns), cells=table.cells | cells)
 
 
-def _competitor(axes: Mapping[str, str]) -> Competitor:
-    return axes["method"], axes["fusion"]
+def _competitor(axes: Mapping[str, str], *, several: bool) -> Competitor:
+    """Return what a cell is of; by the encoders too where there are `several` sets of them."""
+    return axes["method"], axes["fusion"], axes["encoders"] if several else ""
 
 
 def _names(competitors: Sequence[Competitor]) -> dict[Competitor, str]:
-    """Return a name for each: its method, and the fusion too where methods have several."""
-    axes = [{"dataset": "", "method": method, "fusion": fusion} for method, fusion in competitors]
+    """Return a name for each: its method, and fusion and encoders too where methods have several."""
+    axes = [dict(zip(("method", "fusion", "encoders"), one, strict=True), dataset="") for one in competitors]
     return dict(zip(competitors, short_names(axes), strict=True))
 
 

@@ -74,6 +74,20 @@ class MethodEntry(Strict):
     space: dict[str, Any] = {}
 
 
+class EncoderSet(Strict):
+    """Encoders by modality or kind of input; `label` names them in tables where a study compares several sets."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Named]
+
+    label: str = ""
+
+    @property
+    def named(self) -> dict[str, dict[str, Any]]:
+        """Each encoder by what it is for."""
+        return self.__pydantic_extra__
+
+
 class Search(Strict):
     """How configurations are proposed, over which seeds they are repeated, when they are dropped.
 
@@ -138,7 +152,7 @@ class Study(Strict):
         BeforeValidator(_several),
         Field(min_length=1),
     ]
-    encoders: dict[str, Named] = {}
+    encoders: Annotated[list[EncoderSet], BeforeValidator(_several), Field(min_length=1)] = [EncoderSet()]
     augment: dict[str, Several] = {}
     fusion: Several = [{"name": "concat"}]
     search: Search = Search()
@@ -248,8 +262,11 @@ def _sentence(error: ValidationError, where: str) -> str:
         return _unknown(place, found, re.findall("'([^']*)'", first["ctx"]["expected"]), where)
     if kind == "value_error":
         return f"{where}: {place} is {found!r}; {first['ctx']['error']}"
+    needed = f"a mapping of {', '.join(SECTIONS.get(path[-1], MethodEntry).model_fields)}"
+    if path[0] == "encoders":
+        needed = "a mapping of modalities, or kinds of input, to encoders"
     wanted = {
-        "model_type": f"should be a mapping of {', '.join(SECTIONS.get(path[-1], MethodEntry).model_fields)}",
+        "model_type": f"should be {needed}",
         "too_short": "must not be empty",
         "string_pattern_mismatch": "must be of letters, digits, '.', '_' and '-', beginning with one of the first two",
         "invalid_key": "should have text as its keys",

@@ -11,12 +11,17 @@ from sweeper.bridge import Entry, InputSpec, Parameter
 from sweeper.models.errors import Misfit, UserError, choose
 from sweeper.study import space
 from sweeper.study.arms import OF_ENCODER
-from sweeper.study.schema import MethodEntry, Study
+from sweeper.study.schema import EncoderSet, MethodEntry, Study
 from sweeper.study.space import Cases, Space, Values
 
 
 def space_of(
-    study: Study, method: Entry, entry: MethodEntry, inputs: Mapping[str, InputSpec], more: Values
+    study: Study,
+    method: Entry,
+    entry: MethodEntry,
+    encoders: EncoderSet,
+    inputs: Mapping[str, InputSpec],
+    more: Values,
 ) -> tuple[Values, Space, Values, list[str]]:
     """Return (fixed values, domains, published defaults, modalities used) of an arm on a dataset's `inputs`.
 
@@ -34,7 +39,7 @@ def space_of(
     common = space.read_file("common").get("space", {})
     if "train.epochs" in given:  # who counts epochs means them
         common = {name: value for name, value in common.items() if name != "train.least_steps"}
-    encoding, begin = _of_encoders(study, method, inputs)
+    encoding, begin = _of_encoders(encoders, method, inputs)
     given = {**common, **encoding, **given}
     domains, fixed = {}, {}
     for name, value in given.items():
@@ -68,15 +73,17 @@ def space_of(
     return fixed, _reachable(domains, known, schema, where), published, used
 
 
-def _of_encoders(study: Study, method: Entry, inputs: Mapping[str, InputSpec]) -> tuple[Values, Values]:
-    """Return (what is fixed and searched, where configuration 0 begins) by the files of a study's encoders.
+def _of_encoders(
+    encoders: EncoderSet, method: Entry, inputs: Mapping[str, InputSpec]
+) -> tuple[Values, Values]:
+    """Return (what is fixed and searched, where configuration 0 begins) by the files of the encoders.
 
     A file says `when` it counts, by the encoder's options; a `*` stands for each modality that is so encoded.
     """
     found: Values = {}
     begin: Values = {}
     for m, spec in inputs.items() if method.facts["encodes"] and method.facts["trains"] else ():
-        named = study.encoders.get(m) or study.encoders.get(spec.kind) or {}
+        named = encoders.named.get(m) or encoders.named.get(spec.kind) or {}
         own = space.read_file(f"encoders/{named.get('name')}")
         if not own:
             continue

@@ -15,7 +15,7 @@ from sweeper.study import searched, space
 from sweeper.study.arms import OF_ENCODER, Arm
 from sweeper.study.payloads import Payload
 from sweeper.study.places import place
-from sweeper.study.schema import MethodEntry, Study
+from sweeper.study.schema import EncoderSet, MethodEntry, Study
 from sweeper.study.space import Values
 
 MOST_FILES = 1000  # of pre-trained weights
@@ -63,17 +63,20 @@ def unfold(
     for data in datasets:
         _check_metrics(study, data, everywhere)
     arms: list[Arm] = []
-    for data, (method, entry) in itertools.product(datasets, entries):
+    for data, encoders, (method, entry) in itertools.product(datasets, study.encoders, entries):
+        alone = not method.facts["encodes"] and len(study.encoders) > 1  # of all sets it takes part in none
+        if alone and encoders is not study.encoders[0]:
+            continue
         fuse = _fusions(method, entry, fusions)
         for fusion, (more, suffix) in itertools.product(fuse, _each(method, data, entry)):
             axes = {
                 "dataset": _label("dataset", data.payload),
-                "encoders": _encoder_label(study, data),
+                "encoders": "none" if alone else _encoder_label(encoders, data),
                 "fusion": _label("fusion", fusion) if fusion else "none",
                 "method": (entry.label or method.name) + suffix,
             }
             try:
-                arms.append(_arm(study, data, method, entry, fusion, more, axes))
+                arms.append(_arm(study, data, encoders, method, entry, fusion, more, axes))
             except Misfit as error:
                 if unfit is None:
                     raise UserError(f"arm {'/'.join(axes.values())}: {error}") from None
@@ -82,7 +85,9 @@ def unfold(
         raise UserError(f"no arm can be run; {'/'.join(unfit[0].axes.values())}: {unfit[0].reason}")
     names = [arm.name for arm in arms]
     for twice in {n for n in names if names.count(n) > 1}:
-        raise UserError(f"two arms are called {twice!r}; give methods, or datasets, a `label` of their own")
+        raise UserError(
+            f"two arms are called {twice!r}; give methods, datasets or encoders a `label` of their own"
+        )
     return _fingerprinted(
         arms, data_root, cache
     )  # last, because reading the data may take long and fills the cache
@@ -102,6 +107,7 @@ def _fusions(method: Entry, entry: MethodEntry, fusions: Sequence[Payload]) -> S
 def _arm(
     study: Study,
     data: Data,
+    encoders: EncoderSet,
     method: Entry,
     entry: MethodEntry,
     fusion: Payload | None,
@@ -120,22 +126,22 @@ def _arm(
         parts.append(chosen)
         reads = chosen.facts["reads"]
     own = {**data.space, **entry.space, **more}
-    fixed, domains, published, used = searched.space_of(study, method, entry, data.inputs, own)
+    fixed, domains, published, used = searched.space_of(study, method, entry, encoders, data.inputs, own)
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
-    named = {m: e for m, e in study.encoders.items() if m in kinds}
+    named = {m: e for m, e in encoders.named.items() if m in kinds}
     read = bridge.chosen_encoders(inputs, named, reads, data.name) if method.facts["encodes"] else {}
-    encoders = {m: _checked("encoder", e) for m, e in read.items()}
+    encoded = {m: _checked("encoder", e) for m, e in read.items()}
     changed = study.augment if method.facts["trains"] else {}
     wanted = {m: [_checked("augmentation", e) for e in own] for m, own in changed.items() if m in kinds}
     augment = bridge.chosen_augmentations(inputs, wanted, data.name)
-    parts += [bridge.entry("encoder", e["name"]) for e in encoders.values()]
+    parts += [bridge.entry("encoder", e["name"]) for e in encoded.values()]
     parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
     return Arm(
         axes=axes,
         dataset=data.payload,
         reads=tuple(inputs),
-        encoders=encoders,
+        encoders=encoded,
         augment=augment,
         fusion=fusion,
         method=method,
@@ -152,7 +158,7 @@ def _arm(
 
 def _check_names(study: Study, everywhere: set[str]) -> None:
     """Raise UserError for a setting, or a modality in encoders, augment or learning rates, that there is not."""
-    for m in (*study.encoders, *study.augment):
+    for m in (*(m for encoders in study.encoders for m in encoders.named), *study.augment):
         choose("modality", m, {*everywhere, *bridge.AXES}, "encoders and augment")
     settings = bridge.settings.parameters(everywhere)
     for key, value in study.train.items():
@@ -272,10 +278,10 @@ def _label(kind: str, named: Payload) -> str:
     return named["name"] + (f" ({', '.join(said)})" if said else "")
 
 
-def _encoder_label(study: Study, data: Data) -> str:
-    """Return the encoders that the study names for a dataset, in words."""
-    used = {m if m in study.encoders else spec.kind for m, spec in data.inputs.items()}
-    named = {m: e for m, e in study.encoders.items() if m in used}
-    return (
+def _encoder_label(encoders: EncoderSet, data: Data) -> str:
+    """Return the encoders that a set names for a dataset, in words."""
+    used = {m if m in encoders.named else spec.kind for m, spec in data.inputs.items()}
+    named = {m: e for m, e in encoders.named.items() if m in used}
+    return encoders.label or (
         ", ".join(f"{m}: {_label('encoder', _checked('encoder', e))}" for m, e in named.items()) or "default"
     )

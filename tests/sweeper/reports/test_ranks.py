@@ -130,6 +130,22 @@ def test_fusions_are_named_where_they_tell_apart():
     assert rank([*found, *summed], "accuracy", "clean", "max").means == {"a concat": 1.0, "a sum": 2.0}
 
 
+def test_sets_of_encoders_are_named_where_they_tell_apart_and_not_where_datasets_differ_in_them():
+    def with_encoders(name, value):
+        return [
+            replace(r, axes={**r.axes, "encoders": name}, values={s: {"accuracy": value} for s in r.planned})
+            for r in results((0.9,), (0.9,))
+        ]
+
+    frozen, trained = with_encoders("frozen", 0.9), with_encoders("trained", 0.8)
+    means = {"a frozen": 1.0, "a trained": 2.0}
+    assert rank([*frozen, *trained], "accuracy", "clean", "max").means == means
+    own = [
+        replace(r, axes={**r.axes, "encoders": r.axes["dataset"]}) for r in results((0.9, 0.8), (0.9, 0.8))
+    ]
+    assert rank(own, "accuracy", "clean", "max").means == {"a": 1.0, "b": 2.0}
+
+
 @pytest.mark.parametrize("rows", [[(0.1, 0.2, 0.3)], [(0.1,), (0.2,)]])
 def test_one_dataset_or_one_method_is_no_ranking(rows):
     assert ranking(*rows) is None

@@ -357,7 +357,13 @@ def test_a_parameter_without_default_must_be_given_or_searched():
     must = {**arm.method.parameters, "must": Parameter(float, REQUIRED)}
     method = replace(arm.method, parameters=must)
     study = parse({"study": "s", "dataset": "synthetic", "methods": ["ogm"]})
-    given = (study, method, study.methods[0], dict.fromkeys(("m0", "m1"), InputSpec("vector", (8,))))
+    given = (
+        study,
+        method,
+        study.methods[0],
+        study.encoders[0],
+        dict.fromkeys(("m0", "m1"), InputSpec("vector", (8,))),
+    )
     with pytest.raises(UserError, match=r"method 'ogm' needs 'must' \(a number\)"):
         space_of(*given, {})
     _, domains, _, _ = space_of(*given, {"must": {"float": [1.0, 3.0]}})

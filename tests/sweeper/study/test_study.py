@@ -199,7 +199,12 @@ def test_yaml_is_read_as_it_is_meant(text, value):
         ({"fusion": "conct"}, "unknown fusion 'conct'; did you mean 'concat'"),
         ({"encoders": {"m0": "mpl"}}, "unknown encoder 'mpl'; did you mean 'mlp'"),
         ({"encoders": {"mo": "mlp"}}, "unknown modality 'mo' in encoders and augment; did you mean"),
-        ({"encoders": ["mlp"]}, "encoders is ['mlp']; it should be a valid dictionary"),
+        (
+            {"encoders": ["mlp"]},
+            "encoders.0 is 'mlp'; it should be a mapping of modalities, or kinds of input, to encoders",
+        ),
+        ({"encoders": []}, "encoders is []; it must not be empty"),
+        ({"encoders": {"label": 3}}, "encoders.0.label is 3; it should be a valid string"),
         ({"train": {"epochss": 3}}, "unknown setting 'epochss' in train; did you mean 'epochs'"),
         ({"train": {"epochs": "many"}}, "train.epochs is 'many'; admissible: a whole number"),
         ({"train": {"optimizer": "lion"}}, "train.optimizer is 'lion'; admissible: sgd | adam | adamw"),
@@ -255,8 +260,8 @@ def test_an_unknown_key_explains_one_that_is_missing():
         ("space.train.lr=0.5", "space", {"train.lr": 0.5}),
         ("space.train.lr={float: [0.1, 1]}", "space", {"train.lr": {"float": [0.1, 1]}}),
         ("methods=[joint, ogm]", "methods", [study.MethodEntry(name=name) for name in ("joint", "ogm")]),
-        ("encoders.m0=mlp", "encoders", {"m0": {"name": "mlp"}}),
-        ("encoders.m0.hidden=8", "encoders", {"m0": {"name": "mlp", "hidden": 8}}),
+        ("encoders.m0=mlp", "encoders", [study.EncoderSet(m0={"name": "mlp"})]),
+        ("encoders.m0.hidden=8", "encoders", [study.EncoderSet(m0={"name": "mlp", "hidden": 8})]),
         ("resources.gpus=0.5", "resources.gpus", 0.5),
         ("report.rows=[method]", "report.rows", ["method"]),
         ("study=a=b", None, "study is 'a=b'"),
@@ -355,6 +360,46 @@ def test_the_axis_names_the_encoders_that_some_modality_of_the_dataset_gets(enco
     assert arm.axes["encoders"] == label
 
 
+def test_sets_of_encoders_are_compared_as_datasets_and_fusions_are():
+    sets = [{"label": "wide", "m0": {"name": "mlp", "hidden": 9}}, {"vector": {"name": "mlp", "hidden": 3}}]
+    found = unfold(encoders=sets, methods=["joint", "ogm"])
+    assert [(arm.axes["encoders"], arm.axes["method"]) for arm in found] == [
+        (encoders, method) for encoders in ("wide", "vector: mlp (hidden 3)") for method in ("joint", "ogm")
+    ]
+    assert [named(arm) for arm in found[::2]] == [
+        {"m0": ("mlp", 9), "m1": ("mlp", 64)},
+        {"m0": ("mlp", 3), "m1": ("mlp", 3)},
+    ]
+    assert len({arm.key for arm in found}) == 4
+    assert "two arms are called 'synthetic/wide/concat/joint'" in refusal(
+        encoders=[sets[0], {**sets[1], "label": "wide"}]
+    )
+
+
+def test_what_uses_no_encoders_is_there_once_beside_several_sets():
+    found = unfold(encoders=[{"label": "a", "m0": "mlp"}, {"label": "b"}], methods=["linear", "joint"])
+    assert [(arm.axes["method"], arm.axes["encoders"]) for arm in found] == [
+        ("linear", "none"),
+        ("linear m0", "none"),
+        ("linear m1", "none"),
+        ("joint", "a"),
+        ("joint", "b"),
+    ]
+    (alone,) = [arm for arm in unfold(methods=["linear"]) if arm.axes["method"] == "linear"]
+    assert (alone.key, alone.axes["encoders"]) == (found[0].key, "default")
+
+
+def test_a_study_that_is_written_is_read_as_the_same():
+    first = study.parse(
+        {**BASE, "encoders": [{"label": "a", "m0": "mlp"}, {"m0": {"name": "mlp", "dim": 3}}]}
+    )
+    assert study.parse(yamls.read(study.dump(first), "dump")) == first
+    assert [encoders.named for encoders in first.encoders] == [
+        {"m0": {"name": "mlp"}},
+        {"m0": {"name": "mlp", "dim": 3}},
+    ]
+
+
 def test_an_entry_may_fuse_by_something_else_than_the_study():
     own = {"name": "joint", "label": "Affine", "fusion": "film"}
     found = unfold(
@@ -441,9 +486,7 @@ def test_a_path_never_stands_in_an_axis(arrays, tmp_path):
 
 def test_two_arms_of_one_name_are_refused_with_the_advice_to_label_them(arrays):
     twice = [arrays("here/birds.npz"), arrays("there/birds.npz")]
-    sentence = (
-        "two arms are called 'arrays (birds)/default/concat/joint'; give methods, or datasets, a `label` of"
-    )
+    sentence = "two arms are called 'arrays (birds)/default/concat/joint'; give methods, datasets or encoders a `label`"
     assert sentence in refusal(dataset=twice)
     assert len(unfold(dataset=[twice[0], {**twice[1], "label": "those there"}])) == 2
 
