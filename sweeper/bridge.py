@@ -1,7 +1,7 @@
 """The bridge to models/: all that the service uses of it. torch is imported when a run is carried out."""
 
 from sweeper.models.atomic import written
-from sweeper.models.data import fingerprint, inputs, load_dataset, published
+from sweeper.models.data import fingerprint, inputs, kept_bytes, load_dataset, published
 from sweeper.models.data import task as task_of
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.noise.conditions import check as check_condition
@@ -41,6 +41,7 @@ __all__ = [
     "hooks_of",
     "inputs",
     "is_share",
+    "kept_bytes",
     "load_dataset",
     "local",
     "located",

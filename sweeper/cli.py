@@ -158,6 +158,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from sweeper import bridge
     from sweeper.ledger.uris import locate
     from sweeper.planning import preview
     from sweeper.service.run import reusing
@@ -167,9 +168,12 @@ def _plan(options: argparse.Namespace) -> int:
     study = schema.load(options.study, options.overrides)
     ledger = _ledger(locate(options.storage))
     unfit = [] if options.skip_unfit else None
-    arms = reusing(study, unfold(study, data_root(options.data_root), unfit=unfit), ledger)
+    root = data_root(options.data_root)
+    arms = reusing(study, unfold(study, root, unfit=unfit), ledger)
+    datasets = {repr(arm.dataset): arm.dataset for arm in arms}.values()
+    kept = sum(bridge.kept_bytes(named["name"], bridge.options_of(named), root) for named in datasets)
     plans = preview.plan(study, arms, ledger.runs, proposals(arms, ledger))
-    print("\n".join(preview.describe(study, plans, unfit or [])))
+    print("\n".join(preview.describe(study, plans, unfit or [], kept)))
     return 0
 
 

@@ -1,8 +1,9 @@
 """Datasets, one file each; no torch here but in feed and augment.
 
 A dataset's file offers `load(*, root, **options) -> Dataset`, and two functions of the same options that
-load nothing: `files`, whose contents decide the data, and `inputs`, its modalities in order. One that
-derives something costly takes `cache`, a folder for it; one that reads a published download says so in PUBLISHED.
+load nothing: `files`, whose contents decide the data, and `inputs`, its modalities in order, or in its place
+`readers` of these, and `samples`, their rows. One that derives something costly takes `cache`, a folder for it; one
+that reads a published download says so in PUBLISHED.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,8 @@ from typing import Any
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.published import Published
+from sweeper.models.data.readers.base import specs
+from sweeper.models.data.readers.store import size
 from sweeper.models.schema import entries as registry
 from sweeper.models.values import InputSpec
 
@@ -58,7 +61,21 @@ def inputs(name: str, options: Mapping[str, Any], root: Path | None = None) -> d
     Shapes and vocabularies may be those that reading the data would make larger.
     """
     module, full = _described(name, options)
-    return module.inputs(root=root, **full)
+    if hasattr(module, "inputs"):
+        return module.inputs(root=root, **full)
+    return specs(module.readers(root=root, **full))
+
+
+def kept_bytes(name: str, options: Mapping[str, Any], root: Path | None = None) -> int:
+    """Return how many bytes of disk the inputs take once they are read, 0 where no `readers` do that.
+
+    Texts and sequences shorter than their reader's length may take less.
+    """
+    module, full = _described(name, options)
+    if not hasattr(module, "readers"):
+        return 0
+    rows = len(_called(module.samples, root, full).ids)
+    return sum(size(rows, reader) for reader in module.readers(root=root, **full).values())
 
 
 def task(name: str, options: Mapping[str, Any], root: Path | None = None) -> str:
@@ -71,6 +88,13 @@ def published(name: str) -> Published | None:
     """Return what is known of a dataset beside its rows, None for one that nobody published."""
     entry = registry.entry("dataset", name)
     return getattr(import_module(entry.source.module), "PUBLISHED", None)
+
+
+def _called(function: Callable[..., Any], root: Path | None, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return what a function makes of those options that it takes."""
+    taken = inspect.signature(function).parameters
+    every = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    return function(root=root, **{key: value for key, value in options.items() if every or key in taken})
 
 
 def _described(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:

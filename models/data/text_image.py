@@ -15,12 +15,11 @@ from sweeper.models.data import reading
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.lines import by_split, fields, objects
 from sweeper.models.data.published import Published, tell
-from sweeper.models.data.readers.base import Cell, Reader, specs
+from sweeper.models.data.readers.base import Cell, Reader
 from sweeper.models.data.readers.image import Image, picture
 from sweeper.models.data.readers.text import Text
 from sweeper.models.data.samples import Samples
 from sweeper.models.errors import UserError, choose
-from sweeper.models.values import InputSpec
 
 # of texts: a tokenizer's tokens, or what needs no model (readers/text.py)
 Form = Literal["tokens", "words", "bag"]
@@ -154,11 +153,6 @@ def loaded(
 def files_of(tables: Iterable[Path], samples: Samples, **options: Any) -> list[Path]:  # noqa: ANN401 - of a dataset
     """Return the tables, the images and the tokenizer's files."""
     return [*tables, *reading.files(samples, readers(**options))]
-
-
-def inputs_of(**options: Any) -> dict[str, InputSpec]:  # noqa: ANN401 - of a dataset
-    """Return what text and image are; no table is opened."""
-    return specs(readers(**options))
 
 
 def compare(samples: Samples, published: Published) -> None:

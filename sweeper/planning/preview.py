@@ -71,8 +71,10 @@ def _finished(
     ]
 
 
-def describe(study: Study, plans: Sequence[ArmPlan], unfit: Sequence[Unfit] = ()) -> Iterator[str]:
-    """Yield the lines that `sweeper plan` prints."""
+def describe(
+    study: Study, plans: Sequence[ArmPlan], unfit: Sequence[Unfit] = (), kept: int = 0
+) -> Iterator[str]:
+    """Yield the lines that `sweeper plan` prints; `kept` is how many bytes the samples take that are read once."""
     total, done = sum(p.planned for p in plans), sum(p.done for p in plans)
     search = study.search
     yield (
@@ -90,6 +92,8 @@ def describe(study: Study, plans: Sequence[ArmPlan], unfit: Sequence[Unfit] = ()
     for arm in unfit:
         yield f"left out: {'/'.join(arm.axes.values())}: {arm.reason}"
     yield _demand(study, plans)
+    if kept:
+        yield f"samples, read once on each machine: about {kept / 2**20:,.1f} MB of disk"
     yield from _estimate(study, plans)
 
 

@@ -91,6 +91,16 @@ def test_a_plan_lists_arms_configurations_runs_and_writes_nothing(said, study_fi
     assert not (tmp_path / "store").exists()
 
 
+def test_a_plan_tells_the_disk_that_files_take_once_they_are_read(said, study_file, tmp_path):
+    rows = "".join(f"{i},a word,{'yes' if i % 2 else 'no'}\n" for i in range(64))
+    (tmp_path / "mine.csv").write_text("id,text,label\n" + rows)
+    text = {"text": {"name": "text", "features": 4096}}
+    dataset = {"name": "table", "path": str(tmp_path / "mine.csv"), "columns": text}
+    twice = [dataset, {**dataset, "validation_fraction": 0.3, "label": "b"}]
+    out = said("plan", study_file(dataset=twice, methods=["joint"]))[1]
+    assert "samples, read once on each machine: about 2.0 MB of disk" in out
+
+
 def test_a_plan_knows_what_is_done_and_estimates_the_rest(said, begun):
     path = begun(5)
     code, out, _ = said("plan", path)

@@ -12,13 +12,12 @@ from sweeper.models.data.clips import Clip
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.files import find
 from sweeper.models.data.published import Published
-from sweeper.models.data.readers.base import specs
+from sweeper.models.data.readers.base import Reader
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
 from sweeper.models.data.spectra import Spectrogram
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count, ShareWithin
-from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite="Cao et al., CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset (IEEE Transactions on Affective"
@@ -75,11 +74,11 @@ def load(
     return reading.read(own, readers, cache=cache, missing=missing, standardize=standardize, **carving)
 
 
-def inputs(
+def readers(
     *, spectrogram: Spectrogram = "257x188", frames: int = 3, size: int = 224, **_: object
-) -> dict[str, InputSpec]:
-    """Return audio and video."""
-    return specs(shared.readers(spectrogram, frames, size))
+) -> dict[str, Reader]:
+    """Return those of audio and video."""
+    return shared.readers(spectrogram, frames, size)
 
 
 def files(*, root: Path | None = None, split: str = "published", **_: object) -> list[Path]:

@@ -13,10 +13,9 @@ from sweeper.models.data.lines import by_split, fields
 from sweeper.models.data.published import Published
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
-from sweeper.models.data.text_image import Form, Row, files_of, gathered, inputs_of, listed, loaded, readers
+from sweeper.models.data.text_image import Form, Row, files_of, gathered, listed, loaded, readers
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count
-from sweeper.models.values import InputSpec
 
 Annotation = Literal["humanitarian", "informative", "damage"]
 PUBLISHED = Published(
@@ -94,11 +93,6 @@ def files(
 ) -> list[Path]:
     """Return the tables and the files that they name."""
     return files_of(_tables(_home(root), annotation).values(), samples(root, annotation), **options)
-
-
-def inputs(**options: object) -> dict[str, InputSpec]:
-    """Return text and image."""
-    return inputs_of(**options)
 
 
 def samples(root: Path | None = None, annotation: Annotation = "humanitarian") -> Samples:

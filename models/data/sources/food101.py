@@ -11,10 +11,9 @@ from sweeper.models.data.lines import by_split, commas, contents, pairs
 from sweeper.models.data.published import Published
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
-from sweeper.models.data.text_image import Form, Row, files_of, gathered, inputs_of, listed, loaded, readers
+from sweeper.models.data.text_image import Form, Row, files_of, gathered, listed, loaded, readers
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count, ShareWithin
-from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite="Wang, Kumar, Thome, Cord and Precioso: Recipe Recognition with Large Multimodal Food Dataset. ICMEW 2015",
@@ -76,11 +75,6 @@ def files(*, root: Path | None = None, **options: object) -> list[Path]:
         }
     texts = [] if tables else [_text(folder, *image) for image in found.cells["image"] if image]
     return files_of([*tables.values(), *filter(Path.is_file, texts)], found, **options)
-
-
-def inputs(**options: object) -> dict[str, InputSpec]:
-    """Return text and image."""
-    return inputs_of(**options)
 
 
 def samples(root: Path | None = None) -> Samples:

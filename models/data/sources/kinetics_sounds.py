@@ -14,13 +14,12 @@ from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.files import find
 from sweeper.models.data.lines import contents
 from sweeper.models.data.published import Published
-from sweeper.models.data.readers.base import specs
+from sweeper.models.data.readers.base import Reader
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
 from sweeper.models.data.spectra import Spectrogram
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count, ShareWithin
-from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite="Arandjelović and Zisserman, Look, Listen and Learn (ICCV 2017); Kay et al., The Kinetics Human Action Video"
@@ -82,11 +81,11 @@ def load(
     return reading.read(own, readers, cache=cache, missing=missing, standardize=standardize, **carving)
 
 
-def inputs(
+def readers(
     *, spectrogram: Spectrogram = "257x1004", frames: int = 3, size: int = 224, **_: object
-) -> dict[str, InputSpec]:
-    """Return audio and video."""
-    return specs(shared.readers(spectrogram, frames, size))
+) -> dict[str, Reader]:
+    """Return those of audio and video."""
+    return shared.readers(spectrogram, frames, size)
 
 
 def files(*, root: Path | None = None, **_: object) -> list[Path]:

@@ -10,10 +10,9 @@ from sweeper.models.data.lines import by_split, objects
 from sweeper.models.data.published import Published
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
-from sweeper.models.data.text_image import Form, Row, files_of, gathered, inputs_of, listed, loaded, readers
+from sweeper.models.data.text_image import Form, Row, files_of, gathered, listed, loaded, readers
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count
-from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite="Arevalo, Solorio, Montes-y-Gómez and González: Gated Multimodal Units for Information Fusion."
@@ -64,11 +63,6 @@ def files(*, root: Path | None = None, **options: object) -> list[Path]:
         films = (folder / "dataset" / f"{name}.json" for name in found.ids)
         tables = [folder / "split.json", *films]
     return files_of(tables, found, **options)
-
-
-def inputs(**options: object) -> dict[str, InputSpec]:
-    """Return text and image."""
-    return inputs_of(**options)
 
 
 def task(**_: object) -> str:

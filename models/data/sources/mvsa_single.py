@@ -12,10 +12,9 @@ from sweeper.models.data.lines import by_split, contents, fields, pairs
 from sweeper.models.data.published import Published
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
-from sweeper.models.data.text_image import Form, Row, files_of, gathered, inputs_of, listed, loaded, readers
+from sweeper.models.data.text_image import Form, Row, files_of, gathered, listed, loaded, readers
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count, ShareWithin
-from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite="Niu, Zhu, Pang and El Saddik: Sentiment Analysis on Multi-View Social Data. MMM 2016",
@@ -82,11 +81,6 @@ def files(
     texts = [] if tables else [folder / "data" / f"{name}.txt" for name in found.ids]
     tables = tables or by_split(folder, SPLIT_FILES) or {"": folder / "labelResultAll.txt"}
     return files_of([*tables.values(), *filter(Path.is_file, texts)], found, **options)
-
-
-def inputs(**options: object) -> dict[str, InputSpec]:
-    """Return text and image."""
-    return inputs_of(**options)
 
 
 def samples(root: Path | None = None, labels: Literal["equal", "merged"] = "equal") -> Samples:

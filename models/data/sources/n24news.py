@@ -17,14 +17,12 @@ from sweeper.models.data.text_image import (
     files_of,
     first_folder,
     gathered,
-    inputs_of,
     listed,
     loaded,
     readers,
 )
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count
-from sweeper.models.values import InputSpec
 
 Part = Literal["abstract", "headline", "caption", "body"]
 PUBLISHED = Published(
@@ -73,11 +71,6 @@ def load(
 def files(*, root: Path | None = None, part: Part = "abstract", **options: object) -> list[Path]:
     """Return the tables and the files that they name."""
     return files_of(_tables(_folder(root), part).values(), samples(root, part), **options)
-
-
-def inputs(**options: object) -> dict[str, InputSpec]:
-    """Return text and image."""
-    return inputs_of(**options)
 
 
 def samples(root: Path | None = None, part: Part = "abstract") -> Samples:

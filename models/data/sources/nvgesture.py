@@ -14,7 +14,7 @@ from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.files import find
 from sweeper.models.data.lines import contents
 from sweeper.models.data.published import Published
-from sweeper.models.data.readers.base import Cell, Unreadable, decoding, specs
+from sweeper.models.data.readers.base import Cell, Unreadable, decoding
 from sweeper.models.data.readers.image import pixels
 from sweeper.models.data.readers.video import Video, middles
 from sweeper.models.data.reading import Missing
@@ -22,7 +22,6 @@ from sweeper.models.data.samples import Samples
 from sweeper.models.data.splits import subset
 from sweeper.models.errors import UserError, one_line
 from sweeper.models.schema.ranges import Count, ShareWithin
-from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite="Molchanov et al., Online Detection and Classification of Dynamic Hand Gestures with Recurrent 3D"
@@ -108,7 +107,7 @@ def load(
     compare("nvgesture", PUBLISHED, [clip for clip, _ in _clips(root)], "subject")
     return reading.read(
         samples(root, modalities),
-        _readers(root, frames, size),
+        readers(root=root, modalities=modalities, frames=frames, size=size),
         cache=cache,
         missing=missing,
         standardize=standardize,
@@ -117,17 +116,23 @@ def load(
     )
 
 
-def inputs(
-    *, modalities: list[str] | None = None, frames: int = 16, size: int = 112, **_: object
-) -> dict[str, InputSpec]:
-    """Return the chosen modalities."""
+def readers(
+    *,
+    root: Path | None = None,
+    modalities: list[str] | None = None,
+    frames: int = 16,
+    size: int = 112,
+    **_: object,
+) -> dict[str, Gesture]:
+    """Return those of the chosen modalities."""
+    lists = tuple(_lists(root).values())
     chosen = subset("nvgesture", "modality", modalities, MODALITIES)
-    return specs({m: Gesture(frames=frames, size=size) for m in chosen})
+    return {m: Gesture(lists, frames=frames, size=size) for m in chosen}
 
 
 def files(*, root: Path | None = None, modalities: list[str] | None = None, **_: object) -> list[Path]:
     """Return the lists and the videos."""
-    return reading.files(samples(root, modalities), _readers(root, frames=1, size=1))
+    return reading.files(samples(root, modalities), readers(root=root, modalities=modalities))
 
 
 def samples(root: Path | None = None, modalities: list[str] | None = None) -> Samples:
@@ -148,11 +153,6 @@ def samples(root: Path | None = None, modalities: list[str] | None = None) -> Sa
         classes=CLASSES,
         group=None if torn(clips) else np.array([clip.group for clip in clips]),
     )
-
-
-def _readers(root: Path | None, frames: int, size: int) -> dict[str, Gesture]:
-    lists = tuple(_lists(root).values())
-    return {m: Gesture(lists, frames=frames, size=size) for m in MODALITIES}
 
 
 def _lists(root: Path | None) -> dict[str, Path]:

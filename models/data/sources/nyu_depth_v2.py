@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +14,13 @@ from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.depths import Depth, Frame, Half
 from sweeper.models.data.files import find_one, readable
 from sweeper.models.data.published import Published, tell
-from sweeper.models.data.readers.base import Reader, specs
+from sweeper.models.data.readers.base import Reader
 from sweeper.models.data.readers.image import Image, Size
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import ShareWithin
-from sweeper.models.values import VOID, InputSpec
+from sweeper.models.values import VOID
 
 PUBLISHED = Published(
     cite="Silberman et al., Indoor Segmentation and Support Inference from RGBD Images (ECCV 2012); 40 classes of Gupta"
@@ -130,7 +129,7 @@ def load(
     _compare(own)
     dataset = reading.read(
         own,
-        _readers(root, task, size),
+        readers(root=root, task=task, size=size),
         cache=cache,
         missing=missing,
         standardize=standardize,
@@ -144,15 +143,21 @@ def load(
     return replace(dataset, target=target, spec=spec)
 
 
-def inputs(
+def readers(
     *,
     root: Path | None = None,
     task: str = "classification",
     size: int | list[int] | None = None,
     **_: object,
-) -> dict[str, InputSpec]:
-    """Return rgb and depth."""
-    return specs(_readers(root, task, size))
+) -> dict[str, Reader]:
+    """Return those of rgb and depth."""
+    size = size or SIZES[task]
+    if task == "segmentation":
+        return {"rgb": Image(size=size, fit="stretch"), "depth": Depth(size=size)}
+    place = _place(root, task)
+    if place.is_dir():
+        return {"rgb": Half(half="left", size=size), "depth": Half(half="right", size=size)}
+    return {"rgb": Frame(place, key="images", size=size), "depth": Frame(place, key="depths", size=size)}
 
 
 def files(*, root: Path | None = None, task: str = "classification", **_: object) -> list[Path]:
@@ -160,7 +165,7 @@ def files(*, root: Path | None = None, task: str = "classification", **_: object
     place = _place(root, task)
     own = samples(root, task)
     split = [] if place.is_dir() else [place.parent / "splits.mat"]
-    return [*split, *reading.files(own, _readers(root, task, None))]
+    return [*split, *reading.files(own, readers(root=root, task=task))]
 
 
 def task(*, task: str = "classification", **_: object) -> str:
@@ -178,16 +183,6 @@ def samples(root: Path | None = None, task: str = "classification") -> Samples:
 
 def _place(root: Path | None, task: str) -> Path:
     return find_one("nyu_depth_v2", root, PLACES[task], f"what {task} needs ({PUBLISHED.get})")
-
-
-def _readers(root: Path | None, task: str, size: int | list[int] | None) -> Mapping[str, Reader]:
-    size = size or SIZES[task]
-    if task == "segmentation":
-        return {"rgb": Image(size=size, fit="stretch"), "depth": Depth(size=size)}
-    place = _place(root, task)
-    if place.is_dir():
-        return {"rgb": Half(half="left", size=size), "depth": Half(half="right", size=size)}
-    return {"rgb": Frame(place, key="images", size=size), "depth": Frame(place, key="depths", size=size)}
 
 
 def _scenes(folder: Path) -> Samples:

@@ -17,14 +17,12 @@ from sweeper.models.data.text_image import (
     files_of,
     first_folder,
     gathered,
-    inputs_of,
     loaded,
     readers,
     tweets,
 )
 from sweeper.models.errors import UserError, one_line
 from sweeper.models.schema.ranges import Count
-from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite="Cai, Cai and Wan: Multi-Modal Sarcasm Detection in Twitter with Hierarchical Fusion Model. ACL 2019",
@@ -83,11 +81,6 @@ def load(
 def files(*, root: Path | None = None, **options: object) -> list[Path]:
     """Return the tables and the files that they name."""
     return files_of(_tables(root).values(), samples(root), **options)
-
-
-def inputs(**options: object) -> dict[str, InputSpec]:
-    """Return text and image."""
-    return inputs_of(**options)
 
 
 def samples(root: Path | None = None) -> Samples:

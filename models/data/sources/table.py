@@ -22,7 +22,6 @@ from sweeper.models.data.tables import word_of
 from sweeper.models.errors import UserError, choose
 from sweeper.models.schema import entries as registry
 from sweeper.models.schema.ranges import ShareWithin
-from sweeper.models.values import InputSpec
 
 NAME = "table"
 # what columns are called, in lower case; of several the first is taken
@@ -82,10 +81,9 @@ def load(
     lacking (`absent`). The splits not given are drawn, and `standardize` scales, as in `arrays`. Raises UserError for
     whatever does not fit this.
     """
-    samples, readers = _samples(root, path, target, split, group, columns, task)
+    own = _samples(root, path, target, split, group, columns, task)
     return reading.read(
-        samples,
-        readers,
+        *own,
         cache=cache,
         missing=missing,
         standardize=standardize,
@@ -99,16 +97,22 @@ def files(
     *, root: Path | None = None, path: Path, missing: Missing = "refuse", **options: object
 ) -> list[Path]:
     """Return the tables, the files that they name and the readers' code; raises UserError for files as `load`."""
-    samples, readers = _samples(root, path, **_known(options))
-    reading.check(samples, readers, missing)
-    code = {Path(inspect.getfile(type(reader))) for reader in readers.values()}
+    own = _samples(root, path, **_known(options))
+    reading.check(*own, missing)
+    code = {Path(inspect.getfile(type(reader))) for reader in own[1].values()}
     named = [table for _, table in tables.found(NAME, _source(root, path))]
-    return [*named, *reading.files(samples, readers), *sorted(code)]
+    return [*named, *reading.files(*own), *sorted(code)]
 
 
-def inputs(*, root: Path | None = None, path: Path, **options: object) -> dict[str, InputSpec]:
-    """Return the modalities in the order of the table's columns."""
-    return reading.inputs(*_samples(root, path, **_known(options)))
+def readers(*, root: Path | None = None, path: Path, **options: object) -> dict[str, Reader]:
+    """Return those of the modalities in the order of the table's columns."""
+    found, known = _samples(root, path, **_known(options))
+    return {m: known[m] for m in found.cells}
+
+
+def samples(*, root: Path | None = None, path: Path, **options: object) -> Samples:
+    """Return the rows that have a label."""
+    return _samples(root, path, **_known(options))[0]
 
 
 def task(*, root: Path | None = None, path: Path, task: str | None = None, **options: object) -> str:

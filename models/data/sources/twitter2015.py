@@ -16,7 +16,6 @@ from sweeper.models.data.text_image import (
     Row,
     files_of,
     gathered,
-    inputs_of,
     loaded,
     readers,
     targeted,
@@ -24,7 +23,6 @@ from sweeper.models.data.text_image import (
 )
 from sweeper.models.errors import UserError
 from sweeper.models.schema.ranges import Count
-from sweeper.models.values import InputSpec
 
 CITE = "Yu and Jiang: Adapting BERT for Target-Oriented Multimodal Sentiment Classification. IJCAI 2019"
 LICENCE = "none is known; the tweets are their authors'"
@@ -73,11 +71,6 @@ def load(
 def files(*, root: Path | None = None, **options: object) -> list[Path]:
     """Return the tables and the files that they name."""
     return files_of(tables(folder(root)), samples(root), **options)
-
-
-def inputs(**options: object) -> dict[str, InputSpec]:
-    """Return text and image."""
-    return inputs_of(**options)
 
 
 def samples(root: Path | None = None) -> Samples:

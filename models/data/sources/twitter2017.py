@@ -10,9 +10,8 @@ from sweeper.models.data.published import Published
 from sweeper.models.data.reading import Missing
 from sweeper.models.data.samples import Samples
 from sweeper.models.data.sources import twitter2015
-from sweeper.models.data.text_image import Form, files_of, gathered, inputs_of, loaded, readers
+from sweeper.models.data.text_image import Form, files_of, gathered, loaded, readers
 from sweeper.models.schema.ranges import Count
-from sweeper.models.values import InputSpec
 
 PUBLISHED = Published(
     cite=twitter2015.CITE,
@@ -50,11 +49,6 @@ def load(
 def files(*, root: Path | None = None, **options: object) -> list[Path]:
     """Return the tables and the files that they name."""
     return files_of(twitter2015.tables(folder(root)), samples(root), **options)
-
-
-def inputs(**options: object) -> dict[str, InputSpec]:
-    """Return text and image."""
-    return inputs_of(**options)
 
 
 def samples(root: Path | None = None) -> Samples:

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from sweeper.models.data import fingerprint, inputs, load_dataset, task
+from sweeper.models.data import fingerprint, inputs, kept_bytes, load_dataset, task
 from sweeper.models.data.splits import SPLITS
 from sweeper.models.errors import UserError
 
@@ -97,6 +97,7 @@ def test_every_kind_of_table_gives_the_same(folder, name):
     dataset = load(folder, name=name)
     assert list(dataset.inputs) == ["text", "image"]
     assert dataset.spec.sizes == {"train": 16, "validation": 4, "test": 4}
+    assert kept_bytes("table", {"path": name, "columns": SMALL}, folder) == N * (4 * 32 + 4 * 6)
     assert dataset.target.tolist() == [0, 1] * 12
     assert brightness(dataset) == [10 * i for i in range(N)]
     assert dataset.present == {}

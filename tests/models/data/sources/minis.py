@@ -17,6 +17,11 @@ WIDTHS = {"cmu_mosi": ("MOSI", 375, 5, 20), "cmu_mosei": ("MOSEI", 500, 74, 35)}
 LONG = 7  # steps of every second row; the others have three
 
 
+def on_disk(cache: Path) -> int:
+    """Return the bytes of the arrays in a cache."""
+    return sum(np.load(path, mmap_mode="r").nbytes for path in cache.glob("*.npy"))
+
+
 def sound(path: Path, pitch: float = 440.0, seconds: float = 0.3) -> Path:
     """Write a tone as a .wav file."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sweeper.models.data import fingerprint, inputs, load_dataset
+from sweeper.models.data import fingerprint, inputs, kept_bytes, load_dataset
 from sweeper.models.data.sources import crema_d, kinetics_sounds, vggsound
 from sweeper.models.errors import UserError
 from tests.models.data.sources import minis
@@ -45,6 +45,7 @@ def test_crema_d_whole(tmp_path, capsys):
     minis.crema(tmp_path)
     dataset = load_dataset("crema_d", SMALL, tmp_path, tmp_path / "cache")
     assert dataset.spec.modalities == inputs("crema_d", SMALL)
+    assert kept_bytes("crema_d", SMALL, tmp_path) == minis.on_disk(tmp_path / "cache")
     assert dataset.inputs["audio"].shape == (60, 1, 257, 188)
     assert dataset.inputs["video"].shape == (60, 2, 3, 8, 8)
     assert dataset.spec.sizes["test"] == 6

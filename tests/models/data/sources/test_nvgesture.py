@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sweeper.models.data import inputs, load_dataset
+from sweeper.models.data import inputs, kept_bytes, load_dataset
 from sweeper.models.data.sources import nvgesture
 from sweeper.models.errors import UserError
 from tests.models.data.sources import minis
@@ -38,7 +38,8 @@ def gestures(root, version="_correct_cvpr2016_v2"):
 def test_labels_count_from_0_and_frames_are_those_of_the_gesture(tmp_path, capsys):
     gestures(tmp_path)
     dataset = load_dataset("nvgesture", SMALL, tmp_path, tmp_path / "cache")
-    assert dataset.spec.modalities == inputs("nvgesture", SMALL)
+    assert dataset.spec.modalities == inputs("nvgesture", SMALL, tmp_path)
+    assert kept_bytes("nvgesture", SMALL, tmp_path) == minis.on_disk(tmp_path / "cache")
     assert dataset.target[:6].tolist() == [0, 0, 0, 1, 1, 1]
     assert dataset.spec.n_classes == 25
     assert dataset.inputs["color"].shape == (100, 2, 3, 8, 8)

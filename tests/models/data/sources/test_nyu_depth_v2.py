@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from sweeper.models.data import fingerprint, inputs, load_dataset, task
+from sweeper.models.data import fingerprint, inputs, kept_bytes, load_dataset, task
 from sweeper.models.data.sources import nyu_depth_v2
 from sweeper.models.errors import UserError
 from tests.models.data.sources import minis
@@ -30,6 +30,7 @@ def test_scenes_have_colour_in_the_left_half_and_depth_in_the_right(tmp_path, ca
     side_by_side(tmp_path)
     dataset = load_dataset("nyu_depth_v2", {"size": 8}, tmp_path, tmp_path / "cache")
     assert dataset.spec.modalities == inputs("nyu_depth_v2", {"size": 8}, tmp_path)
+    assert kept_bytes("nyu_depth_v2", {"size": 8}, tmp_path) == minis.on_disk(tmp_path / "cache")
     assert dataset.spec.sizes == {"train": 6, "validation": 6, "test": 6}
     assert dataset.inputs["rgb"][0, :, 4, 4].tolist() == list(RED)
     assert dataset.inputs["depth"][0, :, 4, 4].tolist() == list(GREEN)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweeper.models.data import fingerprint, inputs, load_dataset, task
+from sweeper.models.data import fingerprint, inputs, kept_bytes, load_dataset, task
 from sweeper.models.data.sources import (
     crisismmd,
     food101,
@@ -19,7 +19,7 @@ from sweeper.models.data.sources import (
 )
 from sweeper.models.data.text_image import Centre, Row, gathered, readers, repeated, uncarved
 from sweeper.models.errors import UserError
-from tests.models.data.sources import miniatures
+from tests.models.data.sources import miniatures, minis
 from tests.models.data.sources.miniatures import AID, WRITERS, jsonl, picture, put
 
 LIGHT = {"text": "bag", "size": 16}
@@ -64,6 +64,7 @@ def test_a_whole_dataset_is_read(name, tmp_path, capsys):
     assert dataset.inputs["image"].shape[1:] == (3, 16, 16)
     assert dataset.spec.task == task(name, LIGHT, tmp_path)
     assert inputs(name, LIGHT, tmp_path) == dataset.spec.modalities
+    assert kept_bytes(name, LIGHT, tmp_path) == minis.on_disk(tmp_path / "cache")
     assert all(dataset.spec.sizes.values())
     assert f"dataset '{name}' holds other samples than published" in capsys.readouterr().err
 
