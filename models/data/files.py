@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,12 @@ def shapes(name: str, path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]
             return {key: (array.shape, array.dtype) for key, array in found.items()}
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy"): _head(archive, name) for name in sorted(archive.namelist())}
+
+
+def used(path: Path) -> None:
+    """Note at a kept file or folder, by its time, that it was used; who clears a cache goes by that."""
+    with suppress(OSError):  # it is another user's, or on a disk that is only read
+        os.utime(path)
 
 
 @contextmanager

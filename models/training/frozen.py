@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from sweeper.models.data.dataset import Dataset, Encoding
 from sweeper.models.data.feed import Feed
-from sweeper.models.data.files import blocks, readable
+from sweeper.models.data.files import blocks, readable, used
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.encoders.base import Encoder
 from sweeper.models.schema.entries import entry
@@ -104,6 +104,7 @@ class Frozen:
             with self._locked(folder.with_suffix(".lock")):
                 if not folder.exists():
                     self._build(folder, dataset, rows, hit, draw)
+        used(folder)
         with readable(f"features of {self.modality!r}", folder):
             steps = folder / "steps.npy"
             values = np.load(folder / "values.npy", mmap_mode="r")

@@ -1,7 +1,8 @@
-"""What a storage holds for nobody: folders of runs that no study refers to, and checkpoints that no policy keeps."""
+"""What a storage holds for nobody: runs that no study refers to, checkpoints that no policy keeps, unused caches."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +15,7 @@ from sweeper.ledger.records import Announced, RunRecord
 from sweeper.ledger.storage import Storage
 
 SHOWN = 10
+UNUSED_DAYS = 30
 KEPT = {"none": (), "best": ("best.pt",), "all": ("best.pt", "checkpoint.pt")}
 
 
@@ -48,6 +50,7 @@ def waste(storage: Storage, ledger: Ledger) -> list[Waste]:
     for path, size in storage.files(storage.root / "trainings").items():
         if path.suffix == ".pt" and path.name not in used:
             found.append(Waste(path, "a training that no run shares", size))
+    found += _unused(storage.cache)
     for path in sorted(storage.root.glob(f"{place(storage.ledger).name}.*")):
         found.append(Waste(path, "an index that was not finished", path.stat().st_size))
     return found
@@ -68,6 +71,21 @@ def remove(found: Iterable[Waste], storage: Storage) -> None:
     """Remove it."""
     for one in found:
         storage.remove(one.path)
+
+
+def _unused(cache: Path) -> Iterator[Waste]:
+    """Yield what is derived from data and was not used for long; it would be made again where a run needs it."""
+    kept: dict[str, list[Path]] = {}
+    for path in sorted(
+        cache.glob("*-*")
+    ):  # an array, what is told of its rows and its lock share all but the suffix
+        kept.setdefault(path.stem, []).append(path)
+    for paths in kept.values():
+        if time.time() - max(path.lstat().st_mtime for path in paths) > UNUSED_DAYS * 86400:
+            for path in paths:
+                own = [path, *path.rglob("*")] if path.is_dir() else [path]
+                size = sum(one.lstat().st_size for one in own if not one.is_dir())
+                yield Waste(path, f"samples or features that nothing used for {UNUSED_DAYS} days", size)
 
 
 def _policies(ledger: Ledger) -> tuple[dict[str, set[str]], set[str]]:

@@ -29,7 +29,7 @@ import numpy as np
 from filelock import FileLock
 
 from sweeper.models.atomic import written
-from sweeper.models.data.files import flaw, inside, readable
+from sweeper.models.data.files import flaw, inside, readable, used
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.readers.base import Cell, Reader, Unreadable, decoding
 from sweeper.models.errors import UserError
@@ -65,6 +65,7 @@ def stored(cells: Sequence[Cell], reader: Reader, cache: Path) -> Stored:
         with _room_in(cache), FileLock(final.with_suffix(".lock")):
             if not final.exists():
                 _build(cells, reader, final)
+    used(final)
     with readable(f"{name} samples", final):
         told = json.loads(final.with_suffix(".json").read_text())
         lengths = None if told["lengths"] is None else np.array(told["lengths"], np.int64)

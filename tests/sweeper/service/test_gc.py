@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +89,32 @@ def test_an_index_that_was_not_finished_goes_and_a_whole_one_stays(here, swept, 
         f"  {store / 'ledger.index.x7f'}",
     ]
     assert sorted(path.name for path in store.glob("ledger.index*")) == ["ledger.index"]
+
+
+def test_derived_data_that_nothing_used_for_a_month_go_with_all_that_belongs_to_them(here, swept, store):
+    swept(methods=["joint"])
+    cache = store / "cache"
+    (cache / "features-aa").mkdir(parents=True)
+    for name in (
+        "features-aa/values.npy",
+        "features-aa.lock",
+        "image-bb.npy",
+        "image-bb.json",
+        "image-cc.npy",
+    ):
+        (cache / name).write_bytes(b"12345")
+    (cache / "image-cc.json").write_bytes(b"1")
+    (cache / "fingerprints.json").write_text("{}")
+    long_ago = time.time() - 31 * 86400
+    for path in cache.rglob("*"):
+        if path.name != "image-cc.npy":  # one of the two was used
+            os.utime(path, (long_ago, long_ago))
+    told = here("gc", "--remove")
+    lines = told.out.splitlines()
+    assert lines[0].startswith("4 × samples or features that nothing used for 30 days: ")
+    names = ("features-aa", "features-aa.lock", "image-bb.json", "image-bb.npy")
+    assert [line.strip() for line in lines[1:5]] == [str(cache / name) for name in names]
+    assert {path.name for path in cache.iterdir()} == {"fingerprints.json", "image-cc.json", "image-cc.npy"}
 
 
 def test_it_tells_before_it_removes_what_no_plan_refers_to(here, swept, store, files):

@@ -262,6 +262,14 @@ def test_what_no_reader_can_read_is_told_by_its_nature(read, tmp_path):
     }
 
 
+def test_samples_that_are_read_again_count_as_used_now(read, tmp_path):
+    read(["abc"], Words())
+    (array,) = (tmp_path / "cache").glob("*.npy")
+    os.utime(array, (0, 0))
+    read(["abc"], Words())
+    assert array.stat().st_mtime > 0
+
+
 def test_no_cells_are_no_samples(read):
     samples, lengths, failures = read([], Twos())
     assert (samples.shape, lengths, failures) == ((0, 2), None, {})
