@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import re
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
 
 
 @contextmanager
@@ -31,13 +35,19 @@ def trim() -> None:
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process has ever used, in MB."""
+    """Return the most memory that this process has used since `forget_peaks`, in MB; ever, where nobody counts anew."""
+    if STATUS.exists():
+        kilobytes = re.search(r"VmHWM:\s*(\d+)", STATUS.read_text())
+        if kilobytes:
+            return int(kilobytes[1]) / 2**10
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def forget_gpu_peak(device: str) -> None:
-    """Let what `gpu_mb` counts begin anew."""
+def forget_peaks(device: str) -> None:
+    """Let what `peak_mb` and `gpu_mb` count begin anew."""
+    with suppress(OSError):  # Linux alone can
+        Path("/proc/self/clear_refs").write_text("5")
     if device != "cpu":
         import torch
 

@@ -20,8 +20,6 @@ from typing import Any
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.published import Published
-from sweeper.models.data.readers.base import specs
-from sweeper.models.data.readers.store import size
 from sweeper.models.schema import entries as registry
 from sweeper.models.values import InputSpec
 
@@ -63,7 +61,7 @@ def inputs(name: str, options: Mapping[str, Any], root: Path | None = None) -> d
     module, full = _described(name, options)
     if hasattr(module, "inputs"):
         return module.inputs(root=root, **full)
-    return specs(module.readers(root=root, **full))
+    return {m: reader.spec() for m, reader in module.readers(root=root, **full).items()}
 
 
 def kept_bytes(name: str, options: Mapping[str, Any], root: Path | None = None) -> int:
@@ -75,7 +73,7 @@ def kept_bytes(name: str, options: Mapping[str, Any], root: Path | None = None) 
     if not hasattr(module, "readers"):
         return 0
     rows = len(_called(module.samples, root, full).ids)
-    return sum(size(rows, reader) for reader in module.readers(root=root, **full).values())
+    return rows * sum(reader.sample_bytes for reader in module.readers(root=root, **full).values())
 
 
 def task(name: str, options: Mapping[str, Any], root: Path | None = None) -> str:

@@ -164,7 +164,7 @@ def _carried_out(
     from sweeper.models.training.conditions import under
     from sweeper.models.training.device import place
 
-    memory.forget_gpu_peak(device)
+    memory.forget_peaks(device)
     payload, folder = order.payload, order.folder
     named = payload["dataset"]
     dataset = _datasets.get(named["name"], options_of(named), order.data_root, order.cache)

@@ -75,12 +75,13 @@ class MethodEntry(Strict):
 
 
 class EncoderSet(Strict):
-    """Encoders by modality or kind of input; `label` names them in tables where a study compares several sets."""
+    """Encoders by modality or kind of input; `label` names the set in tables, `space` is what it fixes or searches."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Named]
 
     label: str = ""
+    space: dict[str, Any] = {}
 
     @property
     def named(self) -> dict[str, dict[str, Any]]:

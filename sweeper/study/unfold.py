@@ -125,7 +125,7 @@ def _arm(
         bridge.check_method(method, chosen)
         parts.append(chosen)
         reads = chosen.facts["reads"]
-    own = {**data.space, **entry.space, **more}
+    own = {**data.space, **encoders.space, **entry.space, **more}
     fixed, domains, published, used = searched.space_of(study, method, entry, encoders, data.inputs, own)
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
@@ -163,7 +163,7 @@ def _check_names(study: Study, everywhere: set[str]) -> None:
     settings = bridge.settings.parameters(everywhere)
     for key, value in study.train.items():
         settings[choose("setting", key, settings, "train")].admit(value, f"train.{key}")
-    for name in sorted({name for own in (study, *study.methods) for name in own.space}):
+    for name in sorted({name for own in (study, *study.encoders, *study.methods) for name in own.space}):
         if name.startswith(OF_ENCODER):  # all else is looked up by arm
             choose("hyper-parameter", name, [f"train.{key}" for key in settings], "space")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,11 @@ class Reader(ABC):
     @abstractmethod
     def spec(self) -> InputSpec:
         """Return what samples are: kind, shape of the longest, vocabulary; no cell is read for it."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """How much disk a sample takes, were it as long as the longest may be."""
+        return prod(self.spec().shape) * np.dtype(self.dtype).itemsize
 
     @abstractmethod
     def read(self, cell: Cell) -> np.ndarray:

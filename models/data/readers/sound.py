@@ -18,7 +18,7 @@ from sweeper.models.values import InputSpec
 FLOOR_DB = -80.0
 TINY = 1e-20
 CONTAINERS = (*SUFFIXES, ".m4a", ".aac", ".wma")
-WHISPER = {"sample_rate": 16000, "seconds": 30.0, "n_fft": 400, "hop": 160, "n_mels": 80}
+WHISPER = {"sample_rate": 16000, "seconds": 30.0, "n_fft": 400, "hop": 160, "n_mels": 80, "axes": "sequence"}
 
 
 class Sound(Reader):
@@ -26,11 +26,11 @@ class Sound(Reader):
 
     wave: samples (T,). logmel: `n_mels` of Slaney's bands; logstft: 1 + n_fft // 2 frequencies; both in Hann windows
     of `n_fft` samples centred every `hop`. psd: the log of SciPy's power spectral density in windows that lie within
-    the recording, standardised by itself, as PMR has it (Fan et al. 2023). whisper: 80 × 3000 as its encoder takes
-    them (Radford et al. 2022), of 30 s at 16 kHz whatever else is said.
+    the recording, standardised by itself, as PMR has it (Fan et al. 2023). whisper: up to 3000 steps of 80 bands, of
+    30 s at 16 kHz, as its encoder takes them (Radford et al. 2022), with `axes` sequence whatever else is said.
 
-    With `axes` image a spectrogram is (1, F, T), as long as `seconds`; with sequence (T, F), as long as the recording,
-    but for whisper. `fill`: what follows a recording that is shorter, silence or the recording again. `scale`: peak is
+    With `axes` image a spectrogram is (1, F, T), as long as `seconds`; with sequence (T, F), as long as the recording.
+    `fill`: what follows a recording that is shorter, silence or the recording again. `scale`: peak is
     dB below the recording's loudest, down to -80, so how near the microphone was does not show; log is
     ln(|x| + 1e-7) of magnitudes.
 
@@ -82,10 +82,15 @@ class Sound(Reader):
         """Return the waveform or spectrogram of a cell's one file, float32."""
         if len(cell) != 1:
             raise Unreadable(f"it names {len(cell)} recordings; one is read")
-        wave = self._filled(recording(cell[0], self.sample_rate, self.samples))
+        own = recording(cell[0], self.sample_rate, self.samples)
+        wave = self._filled(own)
         if self.form == "wave":
             return wave
         found = self._spectrogram(wave)
+        if (
+            self.form == "whisper" and self.fill == "silence"
+        ):  # one step that no sample reaches says what silence is
+            found = found[:, : 1 - (-(len(own) + self.n_fft // 2) // self.hop)]
         return found[None] if self.axes == "image" else np.ascontiguousarray(found.T)
 
     def _filled(self, wave: np.ndarray) -> np.ndarray:

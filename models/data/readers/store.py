@@ -76,11 +76,6 @@ def stored(cells: Sequence[Cell], reader: Reader, cache: Path) -> Stored:
         )
 
 
-def size(count: int, reader: Reader) -> int:
-    """Return the bytes on disk of `count` samples, were all as long as the longest may be."""
-    return count * prod(reader.spec().shape) * np.dtype(reader.dtype).itemsize
-
-
 def key(cells: Sequence[Cell], reader: Reader, cache: Path) -> str:
     """Return a hash of all that decides the samples: contents of cells and weights, options, versions and code."""
     words = [

@@ -376,6 +376,19 @@ def test_sets_of_encoders_are_compared_as_datasets_and_fusions_are():
     )
 
 
+def test_a_set_of_encoders_may_bring_a_space_over_the_datasets_and_below_the_entries():
+    dataset = {"name": "synthetic", "space": {"train.epochs": 4, "train.lr": 0.5}}
+    sets = [{"label": "long", "m0": "mlp", "space": {"train.epochs": 9, "train.lr": 0.1}}, {"label": "short"}]
+    entry = {"name": "joint", "space": {"train.lr": 0.2}}
+    long, short = unfold(dataset=dataset, encoders=sets, methods=[entry])
+    assert [(arm.fixed["train.epochs"], arm.fixed["train.lr"]) for arm in (long, short)] == [
+        (9, 0.2),
+        (4, 0.2),
+    ]
+    assert "unknown hyper-parameter 'train.epoch'" in refusal(encoders={"space": {"train.epoch": 9}})
+    assert "unknown hyper-parameter 'train.lr.m7'" in refusal(encoders={"space": {"train.lr.m7": 0.1}})
+
+
 def test_what_uses_no_encoders_is_there_once_beside_several_sets():
     found = unfold(encoders=[{"label": "a", "m0": "mlp"}, {"label": "b"}], methods=["linear", "joint"])
     assert [(arm.axes["method"], arm.axes["encoders"]) for arm in found] == [
