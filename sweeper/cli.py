@@ -1,4 +1,4 @@
-"""The command line: `sweeper run | plan | status | report | repro | gc | methods | datasets | doctor`.
+"""The command line: `sweeper run | plan | status | report | repro | gc | methods | datasets | … | schema | doctor`.
 
 Exit codes: 0 all is well, 1 a cell of the table is incomplete (or a check of `doctor` or `repro` failed), 2 the
 user's mistake, told in one sentence, 130 interrupted by Ctrl-C.
@@ -13,8 +13,9 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sweeper.models.errors import UserError, choose, one_line
 from sweeper.study import schema
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from sweeper.ledger.storage import Storage
 
 STORAGE = "sweeps"
+PARTS = {  # beside methods, what a study names
+    "datasets": "dataset",
+    "encoders": "encoder",
+    "fusions": "fusion",
+    "readers": "reader",
+    "augmentations": "augmentation",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +78,9 @@ def program(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of argparse
+        super().__init__(**options, allow_abbrev=False)
+
     def error(self, message: str) -> None:
         print(f"{self.prog}: {one_line(message)}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
@@ -80,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="sweeper", description="Honest hyper-parameter and seed sweeps for multimodal learning."
     )
+    top.add_argument("--version", action="version", version=f"sweeper {version('sweeper')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     study_help = "a study file, or the name of one in search_spaces/studies"
 
@@ -122,9 +134,10 @@ def parser() -> argparse.ArgumentParser:
     add("gc", "list what a storage holds for nobody, and how much that frees").add_argument(
         "--remove", action="store_true", help="remove it"
     )
-    for name in ("methods", "datasets"):
+    for name in ("methods", *PARTS):
         command = add(name, f"list the {name} in brief, or show the named ones in full")
         command.add_argument("names", nargs="*", metavar="NAME")
+    add("schema", "print a JSON schema of study files, for editors")
     add("doctor", "check versions, resources, storage and MLflow")
     return top
 
@@ -249,10 +262,19 @@ def _methods(options: argparse.Namespace) -> int:
     return 0
 
 
-def _datasets(options: argparse.Namespace) -> int:
+def _parts(options: argparse.Namespace) -> int:
     from sweeper.service import catalogue
 
-    print("\n".join(catalogue.datasets(options.names)))
+    print("\n".join(catalogue.parts(PARTS[options.command], options.names)))
+    return 0
+
+
+def _schema(_: argparse.Namespace) -> int:
+    import json
+
+    from sweeper.study.editors import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
     return 0
 
 
@@ -273,7 +295,8 @@ COMMANDS = {
     "report": _report,
     "repro": _repro,
     "methods": _methods,
-    "datasets": _datasets,
+    **dict.fromkeys(PARTS, _parts),
+    "schema": _schema,
     "gc": _gc,
     "doctor": _doctor,
 }

@@ -1,4 +1,4 @@
-"""What can be named in a study, for whoever chooses: all methods and datasets in brief, or some of them in full."""
+"""What can be named in a study, for whoever chooses: all of a kind in brief, or some of them in full."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def methods(names: Sequence[str]) -> Iterator[str]:
     return _pages(map(_method, chosen)) if chosen else _overview(list(entries("method").values()))
 
 
-def datasets(names: Sequence[str]) -> Iterator[str]:
-    """Yield the lines on the named datasets in full, or on all in brief; raise UserError for an unknown name."""
-    chosen = [entry("dataset", name) for name in names]
-    return _pages(map(_dataset, chosen)) if chosen else _datasets(entries("dataset").values())
+def parts(kind: str, names: Sequence[str]) -> Iterator[str]:
+    """Yield the same on datasets, encoders or whatever else a study names."""
+    chosen = [entry(kind, name) for name in names]
+    return _pages(map(_part, chosen)) if chosen else _parts(entries(kind).values())
 
 
 def _pages(pages: Iterator[Iterator[str]]) -> Iterator[str]:
@@ -163,11 +163,11 @@ def _fusion(method: Entry, made_for: str | None) -> str:
     return "any" if len(fitting) == len(every) else ", ".join(fitting)
 
 
-# Datasets
+# Datasets, encoders and the like
 
 
-def _datasets(every: Sequence[Entry]) -> Iterator[str]:
-    """Yield what each dataset is, and the names of its options."""
+def _parts(every: Sequence[Entry]) -> Iterator[str]:
+    """Yield what each is, and the names of its options."""
     for e in every:
         yield textwrap.fill(f"{e.name}: {_summary(e)}", WIDTH, subsequent_indent="  ")
         if e.parameters:
@@ -175,17 +175,17 @@ def _datasets(every: Sequence[Entry]) -> Iterator[str]:
             yield textwrap.fill(names, WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
-def _dataset(dataset: Entry) -> Iterator[str]:
-    """Yield all that is known of a dataset."""
-    yield from _title(dataset)
-    options = [(k, _default(p), p.admissible) for k, p in dataset.parameters.items()]
+def _part(part: Entry) -> Iterator[str]:
+    """Yield all that is known of one."""
+    yield from _title(part)
+    options = [(k, _default(p), p.admissible) for k, p in part.parameters.items()]
     yield from _table([("option", "default", "admissible"), *options]) if options else ["no options"]
-    yield from _published(dataset.name)
+    yield from _published(part)
 
 
-def _published(name: str) -> Iterator[str]:
+def _published(part: Entry) -> Iterator[str]:
     """Yield what to download and where to put it, what it should hold, under which terms, and its known flaws."""
-    found = published(name)
+    found = published(part.name) if part.kind == "dataset" else None
     if found is None:
         return
     counts = ", ".join(f"{split} {count:,}" for split, count in found.counts.items())

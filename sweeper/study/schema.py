@@ -49,15 +49,21 @@ def _condition(value: Any) -> Any:  # noqa: ANN401 - YAML value before validatio
     return parse_condition(value).label
 
 
+def _one_or_several(one: Any) -> BeforeValidator:  # noqa: ANN401 - a type
+    """Let one stand for a list of one."""
+    return BeforeValidator(_several, json_schema_input_type=one | list[one])
+
+
 Distinct = BeforeValidator(_distinct)
-Named = Annotated[dict[str, Any], BeforeValidator(_named)]
-Several = Annotated[list[Named], BeforeValidator(_several), Field(min_length=1)]
+Named = Annotated[dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | dict[str, Any])]
+Several = Annotated[list[Named], _one_or_several(Named), Field(min_length=1)]
 Seeds = Annotated[list[int], Distinct, Field(min_length=1)]
-Condition = Annotated[str, BeforeValidator(_condition)]
+Condition = Annotated[str, BeforeValidator(_condition, json_schema_input_type=str | dict[str, Any])]
 Conditions = Annotated[
-    list[Condition], BeforeValidator(_several), AfterValidator(_distinct), Field(min_length=1)
+    list[Condition], _one_or_several(Condition), AfterValidator(_distinct), Field(min_length=1)
 ]
-Axes = Annotated[list[Annotated[str, BeforeValidator(_axis)]], Distinct]
+Axis = Annotated[str, BeforeValidator(_axis, json_schema_input_type=Literal[AXES])]
+Axes = Annotated[list[Axis], Distinct]
 
 
 class MethodEntry(Strict):
@@ -87,6 +93,9 @@ class EncoderSet(Strict):
     def named(self) -> dict[str, dict[str, Any]]:
         """Each encoder by what it is for."""
         return self.__pydantic_extra__
+
+
+NamedMethod = Annotated[MethodEntry, BeforeValidator(_named, json_schema_input_type=str | MethodEntry)]
 
 
 class Search(Strict):
@@ -148,12 +157,8 @@ class Study(Strict):
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     dataset: Several
-    methods: Annotated[
-        list[Annotated[MethodEntry, BeforeValidator(_named)]],
-        BeforeValidator(_several),
-        Field(min_length=1),
-    ]
-    encoders: Annotated[list[EncoderSet], BeforeValidator(_several), Field(min_length=1)] = [EncoderSet()]
+    methods: Annotated[list[NamedMethod], _one_or_several(NamedMethod), Field(min_length=1)]
+    encoders: Annotated[list[EncoderSet], _one_or_several(EncoderSet), Field(min_length=1)] = [EncoderSet()]
     augment: dict[str, Several] = {}
     fusion: Several = [{"name": "concat"}]
     search: Search = Search()

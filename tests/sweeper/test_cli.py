@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -15,6 +17,7 @@ from sweeper.ledger.file import Ledger
 from sweeper.planning.planner import Planner
 from sweeper.service.session import announcement, as_record, proposals
 from sweeper.study import schema as study
+from sweeper.study.editors import json_schema
 from sweeper.study.unfold import unfold
 
 CHANGES = {"methods": ["joint", {"name": "ogm", "space": {"ge": False}}], "dataset": "synthetic"}
@@ -244,6 +247,7 @@ def test_help_is_there(said, arguments):
         (["rnu"], "invalid choice: 'rnu'"),
         (["run"], "the following arguments are required: study"),
         (["plan", "quickstart", "--sett", "a=b"], "unrecognized arguments: --sett a=b"),
+        (["plan", "quickstart", "--se", "a=b"], "unrecognized arguments: --se a=b"),
         (["report", "tiny", "--format"], "argument --format: expected one argument"),
     ],
 )
@@ -254,6 +258,15 @@ def test_a_command_that_is_wrong_is_told_in_one_line(said, tmp_path, arguments, 
     assert sentence in err
     assert "--help" in err
     assert not (tmp_path / "store").exists()
+
+
+def test_the_version_is_told(said):
+    assert said("--version") == (0, f"sweeper {version('sweeper')}\n", "")
+
+
+def test_the_schema_of_studies_is_printed(said):
+    code, out, err = said("schema")
+    assert (code, json.loads(out), err) == (0, json_schema(), "")
 
 
 def test_a_reader_that_stops_reading_is_no_error():

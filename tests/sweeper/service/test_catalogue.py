@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweeper import bridge
+from sweeper.cli import PARTS
 from sweeper.service import catalogue
 from sweeper.study import space
 
@@ -56,8 +57,10 @@ def test_a_method_without_a_search_space_is_listed_too(written):
 
 
 def test_nothing_is_wider_than_a_terminal():
-    lines = "\n".join([*catalogue.methods([]), *catalogue.datasets([])]).splitlines()
-    lines += [line for name in METHODS for line in page(name)]
+    lines = "\n".join(catalogue.methods([])).splitlines() + [line for name in METHODS for line in page(name)]
+    for kind in PARTS.values():
+        pages = [*catalogue.parts(kind, []), *catalogue.parts(kind, list(bridge.entries(kind)))]
+        lines += "\n".join(pages).splitlines()
     assert max(map(len, lines)) <= catalogue.WIDTH
 
 
@@ -160,17 +163,28 @@ def test_several_domains_of_one_parameter_are_several_lines(written):
     ]
 
 
-# datasets
+# datasets and other parts
+
+
+@pytest.mark.parametrize("kind", PARTS.values())
+def test_all_of_a_kind_are_told_in_brief_and_one_in_full(kind):
+    every = bridge.entries(kind)
+    told = [line.partition(":")[0] for line in catalogue.parts(kind, []) if not line.startswith(" ")]
+    assert told == list(every)
+    name, part = next((name, part) for name, part in every.items() if part.parameters)
+    title, *_ = full = list(catalogue.parts(kind, [name]))
+    assert title == name
+    assert {line.split()[0] for line in full if line} > set(part.parameters)
 
 
 def test_a_dataset_tells_its_options():
-    lines = "\n".join(catalogue.datasets([])).splitlines()
+    lines = "\n".join(catalogue.parts("dataset", [])).splitlines()
     at = next(
         i for i, line in enumerate(lines) if line.startswith("digits: scikit-learn's real scanned digits")
     )
     assert lines[at + 1].strip() == "options: standardize"
-    assert "standardize  feature  feature | modality" in list(catalogue.datasets(["digits"]))
-    assert "path                 required  a path" in list(catalogue.datasets(["arrays"]))
+    assert "standardize  feature  feature | modality" in list(catalogue.parts("dataset", ["digits"]))
+    assert "path                 required  a path" in list(catalogue.parts("dataset", ["arrays"]))
 
 
 PUBLISHED = [name for name, e in bridge.entries("dataset").items() if "PUBLISHED" in e.source.definitions]
@@ -178,7 +192,7 @@ PUBLISHED = [name for name, e in bridge.entries("dataset").items() if "PUBLISHED
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_dataset_tells_what_to_download_and_where_to_put_it(name):
-    known, lines = bridge.published(name), "\n".join(catalogue.datasets([name])).splitlines()
+    known, lines = bridge.published(name), "\n".join(catalogue.parts("dataset", [name])).splitlines()
     text = "\n".join(lines)
     for line in known.layout.splitlines():
         assert f"    {line}" in lines
@@ -189,4 +203,4 @@ def test_a_published_dataset_tells_what_to_download_and_where_to_put_it(name):
 
 
 def test_datasets_in_brief_tell_nothing_of_downloads():
-    assert not any("licence" in line or "SWEEPER_DATA" in line for line in catalogue.datasets([]))
+    assert not any("licence" in line or "SWEEPER_DATA" in line for line in catalogue.parts("dataset", []))
