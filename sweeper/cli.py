@@ -116,18 +116,7 @@ def parser() -> argparse.ArgumentParser:
             "--skip-unfit", action="store_true", help="leave out arms that cannot be built, and say so"
         )
     add("status", "say how far the studies of a storage are").add_argument("study", nargs="?")
-    command = add("report", "print a study's table")
-    command.add_argument("study", help="the study's name")
-    command.add_argument("--format", default="md", metavar="md|latex|csv|html")
-    command.add_argument("--rows", nargs="+", default=[], metavar="AXIS")
-    command.add_argument("--columns", nargs="+", default=[], metavar="AXIS")
-    command.add_argument("--metric", nargs="+", default=[], metavar="NAME")
-    command.add_argument(
-        "--partial", action="store_true", help="show means of incomplete cells, beside their n"
-    )
-    command.add_argument(
-        "--from-mlflow", metavar="URI", help="rebuild the table from this MLflow server alone"
-    )
+    _of_report(add("report", "print a study's table"))
     command = add("repro", "do one run again from its record and say whether the numbers match")
     command.add_argument("run", help="the run's key, or its beginning")
     command.add_argument("--data-root", metavar="DIR")
@@ -140,6 +129,20 @@ def parser() -> argparse.ArgumentParser:
     add("schema", "print a JSON schema of study files, for editors")
     add("doctor", "check versions, resources, storage and MLflow")
     return top
+
+
+def _of_report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", help="the study's name")
+    command.add_argument("--format", default="md", metavar="md|latex|csv|html")
+    command.add_argument("--rows", nargs="+", default=[], metavar="AXIS")
+    command.add_argument("--columns", nargs="+", default=[], metavar="AXIS")
+    command.add_argument("--metric", nargs="+", default=[], metavar="NAME")
+    command.add_argument(
+        "--partial", action="store_true", help="show means of incomplete cells, beside their n"
+    )
+    command.add_argument(
+        "--from-mlflow", metavar="URI", help="rebuild the table from this MLflow server alone"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
