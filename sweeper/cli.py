@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -86,12 +85,20 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from sweeper.ledger.provenance import package
+
+        print(f"sweeper {package()}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = _Parser(
         prog="sweeper", description="Honest hyper-parameter and seed sweeps for multimodal learning."
     )
-    top.add_argument("--version", action="version", version=f"sweeper {version('sweeper')}")
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and a digest of the code")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     study_help = "a study file, or the name of one in search_spaces/studies"
 

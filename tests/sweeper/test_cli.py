@@ -7,13 +7,13 @@ import io
 import json
 import subprocess
 import sys
-from importlib.metadata import version
 
 import pytest
 
 from sweeper import ROOT, bridge, cli
 from sweeper.ledger import uris
 from sweeper.ledger.file import Ledger
+from sweeper.ledger.provenance import package
 from sweeper.planning.planner import Planner
 from sweeper.service.session import announcement, as_record, proposals
 from sweeper.study import schema as study
@@ -261,7 +261,7 @@ def test_a_command_that_is_wrong_is_told_in_one_line(said, tmp_path, arguments, 
 
 
 def test_the_version_is_told(said):
-    assert said("--version") == (0, f"sweeper {version('sweeper')}\n", "")
+    assert said("--version") == (0, f"sweeper {package()}\n", "")
 
 
 def test_the_schema_of_studies_is_printed(said):
