@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from sweeper.models.atomic import written
 from sweeper.models.data.dataset import Dataset, assemble, standardized
-from sweeper.models.data.files import find
+from sweeper.models.data.files import find, used
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.pickles import unpickled
 from sweeper.models.data.published import Published, tell
@@ -128,6 +128,7 @@ def _arrays(name: str, path: Path, cache: Path | None) -> dict[str, np.ndarray]:
                 with written(folder / f"{key}.npy") as part, part.open("wb") as file:
                     np.save(file, array)
             done.touch()
+    used(folder)
     return {p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))}
 
 

@@ -67,7 +67,10 @@ def test_the_pickle_is_unpickled_once_and_then_memory_mapped(tmp_path, protocol)
     path = minis.mmsa(tmp_path, "cmu_mosi", protocol=protocol)
     first = load_dataset("cmu_mosi", {}, tmp_path, tmp_path / "cache")
     stored = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").glob("cmu_mosi-*/*.npy")}
+    (folder,) = (tmp_path / "cache").glob("cmu_mosi-*")
+    os.utime(folder, (0, 0))
     again = load_dataset("cmu_mosi", {}, tmp_path, tmp_path / "cache")
+    assert folder.stat().st_mtime > 0  # it counts as used now
     assert isinstance(again.inputs["audio"], np.memmap)
     assert all(p.stat().st_mtime_ns == time for p, time in stored.items())
     np.testing.assert_array_equal(
