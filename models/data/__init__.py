@@ -1,9 +1,9 @@
 """Datasets, one file each; no torch here but in feed and augment.
 
 A dataset's file offers `load(*, root, **options) -> Dataset`, and two functions of the same options that
-load nothing: `files`, whose contents decide the data, and `inputs`, its modalities in order, or in its place
-`readers` of these, and `samples`, their rows. One that derives something costly takes `cache`, a folder for it; one
-that reads a published download says so in PUBLISHED.
+load nothing: `files`, whose contents decide the data, and `inputs`, its modalities in order, or in place of that
+`readers`, one for each, and `samples`, the rows that they read. One that derives something costly takes `cache`, a
+folder for it; one that reads a published download says so in PUBLISHED.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -72,7 +72,7 @@ def kept_bytes(name: str, options: Mapping[str, Any], root: Path | None = None) 
     module, full = _described(name, options)
     if not hasattr(module, "readers"):
         return 0
-    rows = len(_called(module.samples, root, full).ids)
+    rows = len(module.samples(root=root, **full).ids)
     return rows * sum(reader.sample_bytes for reader in module.readers(root=root, **full).values())
 
 
@@ -86,13 +86,6 @@ def published(name: str) -> Published | None:
     """Return what is known of a dataset beside its rows, None for one that nobody published."""
     entry = registry.entry("dataset", name)
     return getattr(import_module(entry.source.module), "PUBLISHED", None)
-
-
-def _called(function: Callable[..., Any], root: Path | None, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Return what a function makes of those options that it takes."""
-    taken = inspect.signature(function).parameters
-    every = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-    return function(root=root, **{key: value for key, value in options.items() if every or key in taken})
 
 
 def _described(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:

@@ -12,9 +12,8 @@ import numpy as np
 
 from sweeper.models.errors import UserError, one_line
 
-POINTER = (
-    b"version https://git-lfs"  # how the file begins that Git leaves where Git-LFS did not fetch the real one
-)
+# how the file begins that Git leaves where Git-LFS did not fetch the real one
+POINTER = b"version https://git-lfs"
 
 
 def find(name: str, root: Path | None, relative: str, what: str) -> Path:

@@ -15,7 +15,7 @@ from sweeper.models.data.dataset import Dataset, assemble, standardized
 from sweeper.models.data.files import flaw
 from sweeper.models.data.labels import PICTURES
 from sweeper.models.data.readers import store
-from sweeper.models.data.readers.base import Cell, Reader, Unreadable, specs
+from sweeper.models.data.readers.base import Cell, Reader, Unreadable
 from sweeper.models.data.samples import Samples
 from sweeper.models.data.splits import SPLITS, divided
 from sweeper.models.data.targets import VOID_BYTE, voided
@@ -98,7 +98,7 @@ def files(samples: Samples, readers: Mapping[str, Reader]) -> list[Path]:
 
 def inputs(samples: Samples, readers: Mapping[str, Reader]) -> dict[str, InputSpec]:
     """Return the modalities in the order of the samples; no cell is read."""
-    return specs({m: readers[m] for m in samples.cells})
+    return {m: readers[m].spec() for m in samples.cells}
 
 
 def check(samples: Samples, readers: Mapping[str, Reader], missing: Missing = "refuse") -> None:

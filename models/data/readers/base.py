@@ -8,7 +8,7 @@ without them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -56,11 +56,6 @@ class Reader(ABC):
     def weights(self) -> list[Path]:
         """Return the files beside the cells whose contents decide samples, such as a vocabulary."""
         return []
-
-
-def specs(readers: Mapping[str, Reader]) -> dict[str, InputSpec]:
-    """Return what the readers of modalities give; nothing is opened."""
-    return {modality: reader.spec() for modality, reader in readers.items()}
 
 
 @contextmanager

@@ -30,9 +30,8 @@ class Sound(Reader):
     30 s at 16 kHz, as its encoder takes them (Radford et al. 2022), with `axes` sequence whatever else is said.
 
     With `axes` image a spectrogram is (1, F, T), as long as `seconds`; with sequence (T, F), as long as the recording.
-    `fill`: what follows a recording that is shorter, silence or the recording again. `scale`: peak is
-    dB below the recording's loudest, down to -80, so how near the microphone was does not show; log is
-    ln(|x| + 1e-7) of magnitudes.
+    `fill`: what follows a recording that is shorter, silence or the recording again. `scale`: peak is dB below the
+    recording's loudest, down to -80, so how near the microphone was does not show; log is ln(|x| + 1e-7) of magnitudes.
 
     OGM-GE's 257 × 188: form logstft, sample_rate 22050, seconds 3, n_fft 512, hop 353, fill repeat, scale log;
     LFM's released 257 × 1250: the same with seconds 20. PMR's and LFM's 257 × 299: form psd, sample_rate 22050,
@@ -87,9 +86,8 @@ class Sound(Reader):
         if self.form == "wave":
             return wave
         found = self._spectrogram(wave)
-        if (
-            self.form == "whisper" and self.fill == "silence"
-        ):  # one step that no sample reaches says what silence is
+        if self.form == "whisper" and self.fill == "silence":
+            # what the recording reaches, and one step more, which says what silence is
             found = found[:, : 1 - (-(len(own) + self.n_fft // 2) // self.hop)]
         return found[None] if self.axes == "image" else np.ascontiguousarray(found.T)
 

@@ -69,9 +69,9 @@ def load(
         "test_fraction": test_fraction,
         "split_seed": split_seed,
     }
-    readers = shared.readers(spectrogram, frames, size)
+    media = shared.readers(spectrogram, frames, size)
     own = samples(root, split)
-    return reading.read(own, readers, cache=cache, missing=missing, standardize=standardize, **carving)
+    return reading.read(own, media, cache=cache, missing=missing, standardize=standardize, **carving)
 
 
 def readers(
@@ -87,7 +87,7 @@ def files(*, root: Path | None = None, split: str = "published", **_: object) ->
     return shared.files_of(lists, samples(root, split))
 
 
-def samples(root: Path | None = None, split: str = "published") -> Samples:
+def samples(root: Path | None = None, split: str = "published", **_: object) -> Samples:
     """Return what lists and names of files say; raises as `load`."""
     folder = _folder(root)
     return shared.gathered(

@@ -95,7 +95,7 @@ def files(
     return files_of(_tables(_home(root), annotation).values(), samples(root, annotation), **options)
 
 
-def samples(root: Path | None = None, annotation: Annotation = "humanitarian") -> Samples:
+def samples(root: Path | None = None, annotation: Annotation = "humanitarian", **_: object) -> Samples:
     """Return what the tables say; raises as `load`."""
     home = _home(root)
     tables = _tables(home, annotation)

@@ -77,7 +77,7 @@ def files(*, root: Path | None = None, **options: object) -> list[Path]:
     return files_of([*tables.values(), *filter(Path.is_file, texts)], found, **options)
 
 
-def samples(root: Path | None = None) -> Samples:
+def samples(root: Path | None = None, **_: object) -> Samples:
     """Return what the tables say; raises as `load`."""
     folder = _folder(root)
     rows = listed(folder)

@@ -70,7 +70,7 @@ def task(**_: object) -> str:
     return "multilabel"
 
 
-def samples(root: Path | None = None) -> Samples:
+def samples(root: Path | None = None, **_: object) -> Samples:
     """Return what the tables say; raises as `load`."""
     folder = _folder(root)
     rows = listed(folder) or _films(folder)

@@ -83,7 +83,7 @@ def files(
     return files_of([*tables.values(), *filter(Path.is_file, texts)], found, **options)
 
 
-def samples(root: Path | None = None, labels: Literal["equal", "merged"] = "equal") -> Samples:
+def samples(root: Path | None = None, labels: Literal["equal", "merged"] = "equal", **_: object) -> Samples:
     """Return what the tables say; raises as `load`. Rows of one text, within a given split, are a group."""
     folder = _folder(root)
     if rows := listed(folder):

@@ -73,7 +73,7 @@ def files(*, root: Path | None = None, part: Part = "abstract", **options: objec
     return files_of(_tables(_folder(root), part).values(), samples(root, part), **options)
 
 
-def samples(root: Path | None = None, part: Part = "abstract") -> Samples:
+def samples(root: Path | None = None, part: Part = "abstract", **_: object) -> Samples:
     """Return what the tables say; raises as `load`."""
     folder = _folder(root)
     images = first_folder(folder, "imgs", "images")

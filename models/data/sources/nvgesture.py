@@ -135,7 +135,7 @@ def files(*, root: Path | None = None, modalities: list[str] | None = None, **_:
     return reading.files(samples(root, modalities), readers(root=root, modalities=modalities))
 
 
-def samples(root: Path | None = None, modalities: list[str] | None = None) -> Samples:
+def samples(root: Path | None = None, modalities: list[str] | None = None, **_: object) -> Samples:
     """Return what the lists say; raises as `load`."""
     found = _clips(root)
     clips = [clip for clip, _ in found]

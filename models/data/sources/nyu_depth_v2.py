@@ -173,7 +173,7 @@ def task(*, task: str = "classification", **_: object) -> str:
     return task
 
 
-def samples(root: Path | None = None, task: str = "classification") -> Samples:
+def samples(root: Path | None = None, task: str = "classification", **_: object) -> Samples:
     """Return what folders and their names say, or the official files; raises as `load`."""
     place = _place(root, task)
     if task == "segmentation":

@@ -83,7 +83,7 @@ def files(*, root: Path | None = None, **options: object) -> list[Path]:
     return files_of(_tables(root).values(), samples(root), **options)
 
 
-def samples(root: Path | None = None) -> Samples:
+def samples(root: Path | None = None, **_: object) -> Samples:
     """Return what the tables say; raises as `load`."""
     folder, tables = _folder(root), _tables(root)
     images = first_folder(folder, "dataset_image", "images", "image")

@@ -73,7 +73,7 @@ def files(*, root: Path | None = None, **options: object) -> list[Path]:
     return files_of(tables(folder(root)), samples(root), **options)
 
 
-def samples(root: Path | None = None) -> Samples:
+def samples(root: Path | None = None, **_: object) -> Samples:
     """Return what the tables say; raises as `load`."""
     place = folder(root)
     return gathered("twitter2015", rows(place, "twitter2015"), CITE, CLASSES)

@@ -51,7 +51,7 @@ def files(*, root: Path | None = None, **options: object) -> list[Path]:
     return files_of(twitter2015.tables(folder(root)), samples(root), **options)
 
 
-def samples(root: Path | None = None) -> Samples:
+def samples(root: Path | None = None, **_: object) -> Samples:
     """Return what the tables say; raises as `load`."""
     rows = twitter2015.rows(folder(root), "twitter2017")
     return gathered("twitter2017", rows, PUBLISHED.cite, twitter2015.CLASSES)

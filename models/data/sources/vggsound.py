@@ -57,9 +57,9 @@ def load(
     """
     shared.compare("vggsound", PUBLISHED, clips(root), "video")
     carving = {"validation_fraction": validation_fraction, "split_seed": split_seed}
-    readers = shared.readers(spectrogram, frames, size)
+    media = shared.readers(spectrogram, frames, size)
     own = samples(root)
-    return reading.read(own, readers, cache=cache, missing=missing, standardize=standardize, **carving)
+    return reading.read(own, media, cache=cache, missing=missing, standardize=standardize, **carving)
 
 
 def readers(
@@ -75,7 +75,7 @@ def files(*, root: Path | None = None, **_: object) -> list[Path]:
     return shared.files_of(lists or [_table(root)], samples(root))
 
 
-def samples(root: Path | None = None) -> Samples:
+def samples(root: Path | None = None, **_: object) -> Samples:
     """Return what the lists say; raises as `load`."""
     folder = _folder(root)
     found = shared.media(folder)
