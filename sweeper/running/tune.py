@@ -46,7 +46,7 @@ def carry_out(first: Run, work: Work) -> None:
     try:
         while not dispatch.finished:
             _shard(dispatch)
-            gc.collect()  # a Tuner's trials hold one another; among so many objects Python would wait for thousands
+            gc.collect()  # a Tuner's trials hold one another, and Python would leave them for thousands of runs
     finally:
         dispatch.end()
 

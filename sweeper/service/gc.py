@@ -75,10 +75,9 @@ def remove(found: Iterable[Waste], storage: Storage) -> None:
 
 def _unused(cache: Path) -> Iterator[Waste]:
     """Yield what is derived from data and was not used for long; it would be made again where a run needs it."""
+    # an array, what is told of its rows and its lock share all but the suffix
     kept: dict[str, list[Path]] = {}
-    for path in sorted(
-        cache.glob("*-*")
-    ):  # an array, what is told of its rows and its lock share all but the suffix
+    for path in sorted(cache.glob("*-*")):
         kept.setdefault(path.stem, []).append(path)
     for paths in kept.values():
         if time.time() - max(path.lstat().st_mtime for path in paths) > UNUSED_DAYS * 86400:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sweeper.bridge import entries
@@ -31,14 +30,14 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **found}
 
 
-def _offer(names: Sequence[str], node: Any) -> None:  # noqa: ANN401 - any part of a schema
+def _offer(names: list[str], node: Any) -> None:  # noqa: ANN401 - any part of a schema
     """Let names be proposed wherever in a part of a schema a text may stand."""
     if isinstance(node, list):
         for item in node:
             _offer(names, item)
     elif isinstance(node, dict):
         if node.get("type") == "string":
-            node["anyOf"] = [{"enum": list(names)}, {"type": node.pop("type")}]
+            node["anyOf"] = [{"enum": names}, {"type": node.pop("type")}]
         else:
             for item in list(node.values()):
                 _offer(names, item)

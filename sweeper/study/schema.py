@@ -268,11 +268,10 @@ def _sentence(error: ValidationError, where: str) -> str:
         return _unknown(place, found, re.findall("'([^']*)'", first["ctx"]["expected"]), where)
     if kind == "value_error":
         return f"{where}: {place} is {found!r}; {first['ctx']['error']}"
-    needed = f"a mapping of {', '.join(SECTIONS.get(path[-1], MethodEntry).model_fields)}"
-    if path[0] == "encoders":
-        needed = "a mapping of modalities, or kinds of input, to encoders"
+    keys = ", ".join(SECTIONS.get(path[-1], MethodEntry).model_fields)
+    of_encoders = "modalities, or kinds of input, to encoders"
     wanted = {
-        "model_type": f"should be {needed}",
+        "model_type": f"should be a mapping of {of_encoders if path[0] == 'encoders' else keys}",
         "too_short": "must not be empty",
         "string_pattern_mismatch": "must be of letters, digits, '.', '_' and '-', beginning with one of the first two",
         "invalid_key": "should have text as its keys",

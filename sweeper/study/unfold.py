@@ -64,14 +64,14 @@ def unfold(
         _check_metrics(study, data, everywhere)
     arms: list[Arm] = []
     for data, encoders, (method, entry) in itertools.product(datasets, study.encoders, entries):
-        alone = not method.facts["encodes"] and len(study.encoders) > 1  # of all sets it takes part in none
-        if alone and encoders is not study.encoders[0]:
+        without = not method.facts["encodes"] and len(study.encoders) > 1  # it is there once beside all sets
+        if without and encoders is not study.encoders[0]:
             continue
         fuse = _fusions(method, entry, fusions)
         for fusion, (more, suffix) in itertools.product(fuse, _each(method, data, entry)):
             axes = {
                 "dataset": _label("dataset", data.payload),
-                "encoders": "none" if alone else _encoder_label(encoders, data),
+                "encoders": "none" if without else _encoder_label(encoders, data),
                 "fusion": _label("fusion", fusion) if fusion else "none",
                 "method": (entry.label or method.name) + suffix,
             }
