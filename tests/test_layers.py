@@ -38,6 +38,7 @@ ROOMS = [
     {"reports", "running"},
     {"tracking"},
     {"service"},
+    {"api", "commands"},
     {"cli", "launch"},
 ]
 

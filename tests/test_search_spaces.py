@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from sweeper import bridge, cli
+from sweeper import bridge
 from sweeper.bridge import Parameter
+from sweeper.commands.base import data_root
 from sweeper.models.errors import UserError
 from sweeper.models.schema.entries import entries
 from sweeper.models.schema.parameters import REQUIRED
@@ -154,7 +155,7 @@ def test_lfm_and_rw_are_searched_as_published():
 @pytest.mark.parametrize("name", [name for name in study.shipped() if name not in DOWNLOADED])
 def test_every_shipped_study_unfolds(name):
     loaded = study.load(name)
-    root = cli.data_root(None)
+    root = data_root(None)
     if root is None and any(d["name"] not in ("digits", "synthetic") for d in loaded.dataset):
         pytest.skip("SWEEPER_DATA names no folder of datasets")
     unfolded = unfold(loaded, root)

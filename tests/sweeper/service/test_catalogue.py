@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweeper import bridge
-from sweeper.cli import PARTS
+from sweeper.commands.catalogue import PARTS
 from sweeper.service import catalogue
 from sweeper.study import space
 
