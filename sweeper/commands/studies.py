@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from sweeper.commands.base import Command, data_root, readable
+from sweeper.models.errors import UserError
 from sweeper.study import schema
 
 
@@ -17,6 +19,21 @@ def _arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _of_run(command: argparse.ArgumentParser) -> None:
+    _arguments(command)
+    command.add_argument(
+        "--stop-after", metavar="TIME", help="end as Ctrl-C does after so long: 90s, 30m, 8h or 2d"
+    )
+
+
+def seconds(name: str, text: str) -> float:
+    """Return the seconds that 90s, 30m, 8h or 2d are; raise UserError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not found or not float(found[1]):
+        raise UserError(f"{name} is {text!r}; give a time above zero, as 90s, 30m, 8h or 2d")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
 def _run(options: argparse.Namespace) -> int:
     from sweeper.ledger.uris import open_storage
     from sweeper.service.run import run
@@ -24,7 +41,8 @@ def _run(options: argparse.Namespace) -> int:
 
     study = schema.load(options.study, options.overrides)
     workspace = Workspace(open_storage(options.storage), data_root(options.data_root))
-    return 0 if run(study, workspace, skip_unfit=options.skip_unfit) else 1
+    limit = None if options.stop_after is None else seconds("--stop-after", options.stop_after)
+    return 0 if run(study, workspace, skip_unfit=options.skip_unfit, stop_after=limit) else 1
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -48,7 +66,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "run": Command("carry out a study, or what is left of it, and print its table", _arguments, _run),
+    "run": Command("carry out a study, or what is left of it, and print its table", _of_run, _run),
     "plan": Command(
         "list a study's arms, configurations and runs, what is done already, and an estimate of time and disk",
         _arguments,

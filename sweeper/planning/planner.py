@@ -8,6 +8,7 @@ turn, so none waits for the slowest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,7 +42,8 @@ class Planner:
         self.taken: dict[str, Run] = {}
         self.trained: set[str] = set()
         self.training: set[str] = set()
-        self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note) for arm in arms]
+        share = study.search.hours * 3600 / len(arms) if study.search.hours and arms else math.inf
+        self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note, share) for arm in arms]
         self.turn = 0
 
     def take(self) -> Run | None:

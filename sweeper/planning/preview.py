@@ -80,6 +80,7 @@ def describe(
     yield (
         f"study {study.study}: {len(plans)} arms, up to {total} runs, {done} done;"
         f" tuning seeds {search.seeds}, report seeds {study.final.seeds}, {search.sampler}, racing {search.racing}"
+        + (f", {search.hours:g} h of search runs in all" if search.hours else "")
     )
     for name, p in zip(short_names([p.arm.axes for p in plans]), plans, strict=True):
         yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done"

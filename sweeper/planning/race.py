@@ -51,7 +51,9 @@ class Race:
         runs: Runs,
         proposed: Mapping[int, Mapping[str, Any]],
         note: Callable[[Record], None],
+        seconds: float = math.inf,
     ) -> None:
+        self.seconds = seconds  # that its search runs may take
         self.study, self.arm, self.shared, self.proposed, self.note = study, arm, runs, proposed, note
         search, self.metric = study.search, study.select.metric
         self.sign = 1.0 if direction(self.metric) == "max" else -1.0
@@ -194,7 +196,8 @@ class Race:
     def _propose(self) -> bool:
         search, k = self.study.search, len(self.configurations)
         seeds = search.seeds[: self.rungs[0]]
-        while self.told <= k - search.ahead:
+        limited = k > 0 and math.isfinite(self.seconds)  # then what a run takes must be known
+        while self.told <= max(k - search.ahead, 0 if limited else -1):
             records = [self.record(self.runs[self.told, "search", seed]) for seed in seeds]
             if None in records:
                 return False
@@ -203,6 +206,9 @@ class Race:
                 for seed, record in zip(seeds, records, strict=True):
                     self._curves[seed].add([self.sign * value for value in record.curve])
             self.told += 1
+        if limited and self._takes(k + 1) > self.seconds:
+            self.size = k
+            return True
         if k in self.proposed:
             values = dict(self.proposed[k])
             self.proposals.recall(k, values)
@@ -215,6 +221,13 @@ class Race:
         else:
             self.queue.extend(self._run(k, "search", seed) for seed in seeds)
         return True
+
+    def _takes(self, size: int) -> float:
+        """Return the seconds that searching among `size` configurations takes, by the runs of those told."""
+        seeds = self.study.search.seeds
+        told = [self.runs[k, "search", seed] for k in range(self.told) for seed in seeds[: self.rungs[0]]]
+        each = sum(self.record(run).seconds for run in told) / len(told)
+        return self.rule.runs_planned(size, len(seeds), 0) * each
 
     def _tell(self, k: int, records: list[RunRecord]) -> None:
         """Tell the sampler the first rung of configuration k: its mean, or that it was pruned or failed."""

@@ -20,7 +20,7 @@ def caption(history: History) -> list[str]:
     return [
         f"Study {plan.study}: selected by {'; '.join(rules) or 'nothing yet'}.",
         f"Budget per method and arm: {_budget(plan)} configurations ({_sampler(search)}, the published defaults"
-        f" first), racing {search.racing}, early stopping {search.early_stopping}; {_spent(history)}.",
+        f" first){_within(history)}, racing {search.racing}, early stopping {search.early_stopping}; {_spent(history)}.",
         f"Tuning seeds {_listed(search.seeds)}; report seeds {_listed(plan.final.seeds)}.",
         f"Test looks per arm: {_listed(sorted(looks))}.",
         *_kept(history),
@@ -35,7 +35,26 @@ def _budget(plan: Announced) -> str:
     granted = plan.search.configurations
     sizes = {arm.axes["method"]: arm.size or granted for arm in plan.arms}
     fewer = ", ".join(f"{name} {size}" for name, size in sizes.items() if size < granted)
-    return f"{granted} ({fewer}: no more to try)" if fewer else str(granted)
+    said = "up to " * bool(plan.search.hours) + str(granted)
+    return f"{said} ({fewer}: no more to try)" if fewer else said
+
+
+def _within(history: History) -> str:
+    """Return into how much time an arm's search had to fit, and how many configurations of each method did."""
+    plan, tried = history.plan, dict[str, set[int]]()
+    if not plan.search.hours:
+        return ""
+    for arm in plan.arms:
+        if number := len({run.configuration for run in history.searched[arm.key]}):
+            tried.setdefault(arm.axes["method"], set()).add(number)
+    counts = ", ".join(f"{name} {_range(numbers)}" for name, numbers in tried.items())
+    each = _time(plan.search.hours * 3600 / len(plan.arms))
+    return f", as many as fit into {each} of runs for each arm (tried: {counts or 'none yet'})"
+
+
+def _range(numbers: set[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _sampler(search: Search) -> str:

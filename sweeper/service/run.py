@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from sweeper.ledger.file import Ledger
 from sweeper.ledger.records import Announced, RunRecord
 from sweeper.models.errors import UserError
 from sweeper.models.memory import uncollected
+from sweeper.service.ending import telling
 from sweeper.service.session import Session, Workspace
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
@@ -26,12 +29,16 @@ STOPPING = (
 )
 
 
-def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool:
+def run(
+    study: Study, workspace: Workspace, *, skip_unfit: bool = False, stop_after: float | None = None
+) -> bool:
     """Carry out a study to its end and write its tables; return whether every cell is complete.
 
     Whatever the user can have got wrong is checked before anything is written; with `skip_unfit` arms that cannot be
-    built are left out. Interrupted, it writes and prints the tables so far and raises KeyboardInterrupt.
+    built are left out. Interrupted, it writes and prints the tables so far and raises KeyboardInterrupt; after
+    `stop_after` seconds it does the same without raising.
     """
+    began = time.monotonic()
     unfit: list[Unfit] | None = [] if skip_unfit else None
     arms = unfold(study, workspace.data_root, workspace.storage.cache, unfit)
     ledger = workspace.storage.open_ledger()
@@ -50,11 +57,15 @@ def run(study: Study, workspace: Workspace, *, skip_unfit: bool = False) -> bool
             session = Session(study, workspace, reusing(study, arms, ledger), unfit or [], ledger)
             first = session.take()
         ledger.warn()
-        text, complete = _carried_out(session, study, first)
+        session.deadline = began + stop_after if stop_after else math.inf
+        with telling(study.on_end, study.study, session.folder) as ending:
+            ending.text, complete = _carried_out(session, study, first)
+            stopped = "stopped" if session.late else "interrupted"
+            ending.status = stopped if session.interrupted else "complete" if complete else "incomplete"
+            print(ending.text)
     finally:
         ledger.unlock()
-    print(text)
-    if session.interrupted:
+    if session.interrupted and not session.late:
         raise KeyboardInterrupt
     return complete
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from sweeper.study.schema import Resources, Study
 from sweeper.study.unfold import Unfit
 
 HURRY_SECONDS = 3.0
+LATE = "sweeper: the time is up; runs under way save their state at the end of their epoch"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Session:
         self, study: Study, workspace: Workspace, arms: Sequence[Arm], unfit: Sequence[Unfit], ledger: Ledger
     ) -> None:
         self.study, self.workspace, self.ledger, self.origin = study, workspace, ledger, provenance()
-        self.interrupted = self.all_under_way = False
+        self.interrupted = self.all_under_way = self.late = False
+        self.deadline = math.inf
         self.gpu_memory: dict[tuple[str, int], tuple[float, float]] = {}
         self.folder = workspace.storage.study(study.study)
         self.unwritten: list[Record] | None = [announcement(study, arms, unfit, self.origin["git"])]
@@ -107,10 +111,13 @@ class Session:
         self.tracker.wake()
 
     def idle(self) -> None:
-        """Show how far the study is; when nothing is left to hand out, get ready to draw."""
+        """Show how far the study is; get ready to draw when nothing is left to hand out; end when the time is up."""
         self.progress.show()
         if self.all_under_way:
             self.drawing.prepare()
+        if time.monotonic() > self.deadline and not self.interrupted:
+            self.interrupted = self.late = True
+            print(LATE, file=sys.stderr, flush=True)
 
     def close(self, *, hurry: bool = False) -> tuple[str, bool]:
         """Write the tables and end; return what is to be printed and whether every cell is complete."""

@@ -103,9 +103,12 @@ class Search(Strict):
 
     `ahead`: configuration k is proposed knowing the first results of 0 … k - ahead, however many run at once,
     so a study's proposals do not depend on timing. `configurations` counts the published defaults as the first.
+    `hours` is the time that the search runs of all arms may take in all, added up over runs that go on side by side;
+    every arm has an equal share, and tries as many configurations as fit into it.
     """
 
     configurations: Annotated[int, Field(ge=1)] = 8
+    hours: Annotated[float, Field(gt=0)] | None = None
     seeds: Seeds = [0, 1]
     sampler: Literal["tpe", "random", "grid", "qmc"] = "tpe"
     racing: Literal["none", "halving", "paired"] = "halving"
@@ -152,7 +155,8 @@ class Layout(Strict):
 class Study(Strict):
     """One study file.
 
-    `reuse`: a finished run stands for one that this study needs if it was done by the same code, or by any.
+    `reuse`: a finished run stands for one that this study needs if it was done by the same code, or by any. `on_end`
+    is a shell command that is run when `sweeper run` ends.
     """
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -172,6 +176,7 @@ class Study(Strict):
     reuse: Literal["code", "any"] = "code"
     report: Layout = Layout()
     plugins: list[str] = []
+    on_end: str = ""
 
 
 SECTIONS = {name: f.annotation for name, f in Study.model_fields.items() if isinstance(f.default, Strict)}

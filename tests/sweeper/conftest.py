@@ -86,15 +86,17 @@ def here(
 
     def carry_out(first: Run, work: Work) -> None:
         run: Run | None = first
-        while run is not None:
+        while run is not None and not work.interrupted:
             done.append(run)
             work.settle(run, execute_here(work.order(run, work.need(run))))
             run = work.take()
+            work.idle()
 
     nothing = dict.fromkeys(("start", "wake", "close", "how_to_open"), lambda *_: "")
     monkeypatch.setattr(tune, "carry_out", carry_out)
     monkeypatch.setattr(writing, "Tracker", lambda *_: SimpleNamespace(**nothing))
-    monkeypatch.setattr(Drawing, "begin", lambda _: None)
+    for name in ("begin", "prepare"):
+        monkeypatch.setattr(Drawing, name, lambda _: None)
     for module, name in ((cluster, "start"), (cluster, "stop"), (room, "check")):
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setenv("SWEEPER_STORAGE", str(tmp_path / "store"))

@@ -51,6 +51,7 @@ KINDS = {
     "grid, halving, median": {"sampler": "grid", "early_stopping": "median"},
     "random, ahead 1": {"sampler": "random", "ahead": 1},
     "tpe, ahead 7": {"ahead": 7, "early_stopping": "asha"},
+    "tpe, a time that is too short for all": {"hours": 36 / 3600},
 }
 
 
@@ -358,6 +359,33 @@ def test_methods_get_equal_budgets(search):
 
 
 # Rungs and selection
+
+
+def slow(run):
+    """Like `train`, but one method takes three times as long."""
+    return {**train(run), "seconds": 3.0 if run.arm.method.name == "ogm" else 1.0}
+
+
+@pytest.mark.parametrize("slots", [1, 7])
+def test_a_time_for_searching_is_shared_equally_and_slow_methods_try_fewer(slots):
+    life = simulate(study_of({"hours": 3 * 15 / 3600}), slow, slots=slots, clock=slots)
+    searched = [run for run in life.ran if run.stage == "search"]
+    tried = {race.arm.method.name: len(race.configurations) for race in life.planner.races}
+    took = Counter()
+    for run in searched:
+        took[run.arm.method.name] += slow(run)["seconds"]
+    assert tried == {"joint": 7, "ogm": 2, "label_smoothing": 7}
+    assert all(seconds <= 15 for seconds in took.values())
+    assert {r.axes["method"] for r in life.book.of(Selected)} == set(tried)
+    said = " ".join(caption(history_of(life)))
+    assert "up to 9 configurations" in said
+    assert "as many as fit into 15 s of runs for each arm (tried: joint 7, ogm 2, label_smoothing 7)" in said
+
+
+def test_a_time_too_short_for_anything_leaves_the_published_defaults():
+    life = simulate(study_of({"hours": 1e-6}))
+    assert {run.configuration for run in life.ran} == {0}
+    assert len(life.book.of(Selected)) == 3
 
 
 def test_seeds_are_rungs_and_the_better_half_goes_on():

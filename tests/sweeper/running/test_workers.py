@@ -138,7 +138,7 @@ def test_the_key_of_a_run_does_not_depend_on_resources():
 
 def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(bridge, "execute", lambda order, device, pulse: seen.append(device) or {})
+    monkeypatch.setattr(bridge, "execute", lambda order, device, **_: seen.append(device) or {})
     order = {
         **dict.fromkeys(("data_root", "cache", "training", "payload", "limits", "checkpoints")),
         "folder": str(tmp_path),
@@ -152,7 +152,7 @@ def test_a_run_with_a_gpu_trains_on_it(monkeypatch, tmp_path):
 
 def test_how_a_net_is_computed_reaches_the_run_and_is_as_ever_where_an_order_is_old(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(bridge, "execute", lambda order, device, pulse: seen.append(order) or {})
+    monkeypatch.setattr(bridge, "execute", lambda order, device, **_: seen.append(order) or {})
     order = dict.fromkeys(("data_root", "cache", "training", "payload", "limits", "checkpoints")) | {
         "folder": str(tmp_path),
         "plugins": [],

@@ -184,7 +184,7 @@ def test_yaml_is_read_as_it_is_meant(text, value):
         ({"search": {"seeds": []}}, "search.seeds is []; it must not be empty"),
         ({"search": {"seeds": [4, 5, 4]}}, "search.seeds is [4, 5, 4]; it names 4 twice"),
         ({"final": {"seeds": [1, 7]}}, "seed 1 is in search.seeds and in final.seeds; tuning and report seeds must"),
-        ({"search": None}, "search is None; it should be a mapping of configurations, seeds"),
+        ({"search": None}, "search is None; it should be a mapping of configurations, hours, seeds"),
         ({"methods": []}, "methods is []; it must not be empty"),
         ({"methods": [3]}, "methods.0 is 3; it should be a mapping of name, label, preset, fusion, space"),
         ({"methods": [{"label": "x"}]}, "methods.0.name is missing; needed are name"),
