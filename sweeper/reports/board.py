@@ -12,6 +12,7 @@ from statistics import median
 from sweeper.bridge import is_share
 from sweeper.reports.cells import Cell, Result
 from sweeper.reports.published import Number, Paper, PublishedTable, numbers
+from sweeper.reports.statistics import equal
 from sweeper.reports.tables import cell_of
 from sweeper.study.schema import Select
 
@@ -47,14 +48,16 @@ class Pair:
 
     @property
     def z(self) -> float | None:
-        """The difference over its standard error by seeds; None without a spread of ours.
+        """The difference over its standard error by seeds; None where ours is of one seed or the same under all.
 
         √(s²/n + p²/m) of our std s over n seeds and the paper's p over m; where the paper has none of them, it is
         taken to be one more seed of ours: s √(1 + 1/n).
         """
-        if self.difference is None or not self.ours[1]:
+        if self.difference is None:
             return None
-        _, std, n = self.ours
+        mean, std, n = self.ours
+        if std is None or equal(mean + std, mean):
+            return None
         theirs = self.number.std**2 / self.number.n if self.number.std and self.number.n else std**2
         return self.difference / math.sqrt(std**2 / n + theirs)
 
@@ -88,9 +91,13 @@ class Board:
 
     @property
     def apart(self) -> float | None:
-        """The median absolute difference where data and encoders are the paper's; None if they are nowhere."""
-        found = [abs(pair.difference) for pair in self.compared if pair.comparable]
-        return median(found) if found else None
+        """The median absolute difference where data and encoders are the paper's, of shares if there are any.
+
+        None if they are the paper's nowhere.
+        """
+        alike = [pair for pair in self.compared if pair.comparable]
+        unit = max((pair.scale for pair in alike), default=None)
+        return median(abs(pair.difference) for pair in alike if pair.scale == unit) if alike else None
 
     @cached_property
     def orders(self) -> list[tuple[str, float, int]]:
@@ -208,10 +215,11 @@ def _tau(pairs: Sequence[Pair]) -> float | None:
     """
     score, here, there = 0, 0, 0
     for a, b in combinations(pairs, 2):
-        ours, theirs = _sign(a.ours[0] - b.ours[0]), _sign(a.number.value - b.number.value)
+        ours, theirs = _sign(a.ours[0], b.ours[0]), _sign(a.number.value, b.number.value)
         score, here, there = score + ours * theirs, here + abs(ours), there + abs(theirs)
     return score / math.sqrt(here * there) if here and there else None
 
 
-def _sign(x: float) -> int:
-    return (x > 0) - (x < 0)
+def _sign(a: float, b: float) -> int:
+    """Return 1, 0 or -1 as a is above, equal to or below b."""
+    return 0 if equal(a, b) else 1 if a > b else -1

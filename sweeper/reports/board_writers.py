@@ -152,14 +152,13 @@ def _line(board: Board) -> list[str]:
     followed = [pair for pair in numbers if pair.cell]
     alike = sum(pair.comparable for pair in board.compared)
     taus = [tau for _, tau, _ in board.orders]
-    places = max((pair.number.places for pair in numbers), default=2)
     return [
         board.table.ours.study if board.table.ours else NOTHING,
         str(len(numbers)),
         str(len(followed)) if followed else NOTHING,
         str(len(board.compared)) if board.compared else NOTHING,
         str(alike) if board.compared else NOTHING,
-        NOTHING if board.apart is None else f"{board.apart:.{places}f}",
+        NOTHING if board.apart is None else f"{board.apart:.2f}",
         f"{_signed(median(taus), 2)} ({len(taus)})" if taus else NOTHING,
     ]
 
@@ -168,8 +167,8 @@ def _about_overview(boards: Sequence[Board]) -> list[str]:
     lines = [
         "Numbers: how many the paper prints. Followed: those for which the study in this storage has a cell; here:"
         " those whose cell is complete.",
-        "Median difference: of the absolute differences, in the paper's unit, where data and encoders are the paper's."
-        " Elsewhere a difference says nothing.",
+        "Median difference: of the absolute differences where data and encoders are the paper's, of shares in % if"
+        " there are any. Elsewhere a difference says nothing.",
         "Order: the median of Kendall's τ between the published and our order of methods, over so many groups of at"
         f" least {LEAST_ROWS} methods that differ in nothing else.",
     ]
