@@ -96,7 +96,7 @@ def _caption(board: Board) -> list[str]:
         *([Z] if any(pair.z is not None for pair in board.pairs) else []),
         *_order(board),
         *_absent(board),
-        *(f"Of the paper: {note}" for note in table.notes),
+        *(f"Note: {note}" for note in table.notes),
     ]
 
 
@@ -133,7 +133,7 @@ def _order(board: Board) -> list[str]:
     if not found:
         return []
     what = f"1 the same, −1 the reverse, near 0 neither; of at least {LEAST_ROWS}"
-    return [f"Order of methods, Kendall's τ (how many), {what}: {', '.join(found)}."]
+    return [f"Order of methods, Kendall's τ (how many), {what}: {'; '.join(found)}."]
 
 
 def _absent(board: Board) -> list[str]:

@@ -169,7 +169,7 @@ def test_the_caption_says_both_protocols_and_what_is_known_of_the_paper(built):
         "Seeds: 3; the paper's: not stated, 3.",
         "D data, E encoders, S selection, N seeds; with ? the paper does not say.",
         "there is no such method here (3)",
-        "Of the paper: a slip is in it.",
+        "Note: a slip is in it.",
     ):
         assert said in text
 
