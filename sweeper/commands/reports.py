@@ -36,7 +36,9 @@ def _report(options: argparse.Namespace) -> int:
 
     choose("format", options.format, report.SUFFIXES)
     if options.board:
-        print(_board(options))
+        if options.rows or options.columns or options.metric:
+            raise UserError("a board is laid out as its table; leave out --rows, --columns and --metric")
+        print(_board(options) if options.study else _overview(options))
         return 0
     if options.study is None:
         raise UserError("name a study; or ask for an overview of all published tables by --board")
@@ -59,25 +61,32 @@ def _history(options: argparse.Namespace) -> History:
 
 
 def _board(options: argparse.Namespace) -> str:
-    """Return the board of the named study, or the overview of all published tables."""
+    """Return the named study beside the published tables that it follows."""
+    from sweeper.reports import board, board_writers, published, report
+
+    tables = published.following(options.study)
+    results = report.build(_history(options)).results
+    boards = [board.build(*found, results, partial=options.partial) for found in tables]
+    return "\n".join(board_writers.write(one, options.format) for one in boards)
+
+
+def _overview(options: argparse.Namespace) -> str:
+    """Return a line for each published table, beside what the storage holds of it."""
     from sweeper.ledger.history import History
     from sweeper.ledger.records import Announced
     from sweeper.ledger.uris import locate
     from sweeper.reports import board, board_writers, published, report
 
-    if options.study:
-        tables = published.following(options.study)
-        results = report.build(_history(options)).results
-        boards = [board.build(*found, results, partial=options.partial) for found in tables]
-        return "\n".join(board_writers.write(one, options.format) for one in boards)
+    if options.from_mlflow:
+        raise UserError("name a study; the overview of all published tables is of a storage")
     ledger = readable(locate(options.storage))
     begun = {plan.study for plan in ledger.of(Announced)}
-    every = [(paper, table) for paper in published.papers() for table in paper.tables.values()]
-    studies = {table.ours.study for _, table in every if table.ours} & begun
-    results = {name: report.build(History.read(name, ledger)).results for name in studies}
-    boards = [
-        board.build(*found, results.get(found[1].ours.study) if found[1].ours else None) for found in every
-    ]
+    boards = []
+    for paper in published.papers():
+        for table in paper.tables.values():
+            here = table.ours and table.ours.study in begun
+            results = report.build(History.read(table.ours.study, ledger)).results if here else None
+            boards.append(board.build(paper, table, results))
     return board_writers.overview(boards, options.format)
 
 

@@ -274,8 +274,11 @@ def test_a_board_of_what_follows_no_table_is_refused_in_a_sentence(follows):
     told = follows("report", "quickstart", "--board")
     assert (told.code, told.err.count("\n")) == (2, 1)
     assert "unknown study 'quickstart' in the published tables" in told.err
-    told = follows("report")
-    assert (told.code, "name a study" in told.err) == (2, True)
+    told = follows("report", "lfm_table2", "--board", "--rows", "method")
+    assert (told.code, "a board is laid out as its table" in told.err) == (2, True)
+    for arguments in ((), ("--board", "--from-mlflow", "http://localhost")):
+        told = follows("report", *arguments)
+        assert (told.code, "name a study" in told.err) == (2, True)
 
 
 def test_a_storage_without_any_study_has_an_overview_too(here):
