@@ -10,8 +10,7 @@ import re
 import pytest
 import yaml
 
-from sweeper import ROOT
-from sweeper.reports import board, board_writers, report
+from sweeper.reports import board, board_writers, published, report
 from sweeper.reports.board import Board
 from sweeper.reports.cells import Result
 from sweeper.reports.published import Paper
@@ -233,6 +232,8 @@ def follows(here, tmp_path):
         "study": "lfm_table2",
         "dataset": {**TINY["dataset"], "label": "VGGSound"},
         "methods": [{"name": "joint", "label": "AGM"}, {"name": "joint", "label": "MLA", "fusion": "mean"}],
+        "search": {"configurations": 1, "seeds": [0]},
+        "train": {"epochs": 1},
     }
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study))
@@ -253,6 +254,8 @@ def test_a_study_is_set_beside_the_table_that_it_follows(follows):
         csv.DictReader(io.StringIO(follows("report", "lfm_table2", "--board", "--format", "csv").out))
     )
     assert float(board_csv[0]["mean"]) == pytest.approx(100 * mean)
+    every = follows("report", "--board")
+    assert next(line for line in every.table if "lfm_table2" in line).split("|")[7].strip() == "4"
 
 
 def report_mean(text: str) -> float:
@@ -262,28 +265,21 @@ def report_mean(text: str) -> float:
     )
 
 
-def test_without_a_study_every_published_table_has_a_line(follows):
-    told = follows("report", "--board")
-    assert told.code == 0
-    tables = len(list((ROOT / "search_spaces" / "published").glob("*.yaml")))
-    assert len(told.table) > tables + 2
-    assert next(line for line in told.table if "lfm_table2" in line).split("|")[7].strip() == "4"
-
-
-def test_a_board_of_what_follows_no_table_is_refused_in_a_sentence(follows):
-    told = follows("report", "quickstart", "--board")
+def test_what_has_no_board_is_refused_in_a_sentence(here):
+    told = here("report", "quickstart", "--board")
     assert (told.code, told.err.count("\n")) == (2, 1)
     assert "unknown study 'quickstart' in the published tables" in told.err
-    told = follows("report", "lfm_table2", "--board", "--rows", "method")
+    told = here("report", "lfm_table2", "--board", "--rows", "method")
     assert (told.code, "a board is laid out as its table" in told.err) == (2, True)
     for arguments in ((), ("--board", "--from-mlflow", "http://localhost")):
-        told = follows("report", *arguments)
+        told = here("report", *arguments)
         assert (told.code, "name a study" in told.err) == (2, True)
 
 
-def test_a_storage_without_any_study_has_an_overview_too(here):
+def test_the_overview_has_a_line_for_each_published_table_in_an_empty_storage_too(here):
     told = here("report", "--board")
     assert told.code == 0
+    assert len(told.table) == 2 + sum(len(paper.tables) for paper in published.papers())
     assert "Not in this storage: " in told.out
 
 

@@ -27,18 +27,15 @@ def test_every_net_that_reads_the_image_has_a_line(finished, tmp_path):
     assert "left out: unimodal: it does not read m1" in told.out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
+def test_what_cannot_be_drawn_is_told_in_a_sentence(finished):
+    for arguments, said in (
         (("tiny", "--modality", "sound"), "unknown modality 'sound' in the images of study 'tiny'"),
         (("tiny", "--rows", 24), "has no arm to draw; joint: there is no test row 24; admissible: 0 to 23"),
         (("tine",), "unknown study 'tine'"),
-    ],
-)
-def test_what_cannot_be_drawn_is_told_in_a_sentence(finished, arguments, said):
-    told = finished("gradcam", *arguments)
-    assert (told.code, told.err.count("\n")) == (2, 1)
-    assert said in told.err
+    ):
+        told = finished("gradcam", *arguments)
+        assert (told.code, told.err.count("\n")) == (2, 1)
+        assert said in told.err
 
 
 def test_a_study_without_images_has_none_to_draw(here, study_file):
