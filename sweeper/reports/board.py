@@ -11,7 +11,7 @@ from statistics import median
 
 from sweeper.bridge import is_share
 from sweeper.reports.cells import Cell, Result
-from sweeper.reports.published import Number, Paper, PublishedTable, numbers
+from sweeper.reports.published import Data, Number, Paper, PublishedTable, numbers
 from sweeper.reports.statistics import equal
 from sweeper.reports.tables import cell_of
 from sweeper.study.schema import Select
@@ -131,7 +131,7 @@ def counterpart(
     ours, labels = table.ours, number.labels
     label = labels["dataset"]
     data, datasets = paper.datasets[label], list(dict.fromkeys(datasets))
-    own = [d for d in datasets if d == label or (data.name and d.split(" (")[0] == data.name)]
+    own = [dataset for dataset in datasets if _is_own(data, label, dataset)]
     stand_in = ours.stand_ins.get(label)
     absent = [
         ours.missing[x] for axis, x in labels.items() if x in ours.missing and not (own and axis == "dataset")
@@ -197,15 +197,20 @@ def _pair(
 
 def _same(paper: Paper, table: PublishedTable, number: Number, result: Result) -> dict[str, bool | None]:
     """Return which aspects of the protocol are the paper's; None for those that it does not state."""
-    label, ours = number.labels["dataset"], result.axes["dataset"]
+    label = number.labels["dataset"]
     data = paper.datasets[label]
     nets = table.nets or data.nets
     return {
-        "data": ours == label or (bool(data.name) and ours.split(" (")[0] == data.name),
+        "data": _is_own(data, label, result.axes["dataset"]),
         "encoders": all(net in result.axes["encoders"] for net in nets) if nets else None,
         "selection": None if table.selection == "unstated" else table.selection == Select().on,
         "seeds": None if number.n is None else number.n == len(result.planned),
     }
+
+
+def _is_own(data: Data, label: str, dataset: str) -> bool:
+    """Say whether a study's dataset is the paper's: by the paper's label, or by its name before any options."""
+    return dataset == label or (bool(data.name) and dataset.split(" (")[0] == data.name)
 
 
 def _tau(pairs: Sequence[Pair]) -> float | None:
