@@ -14,6 +14,7 @@ from sweeper.models.schema.fit import check_fusion, check_method, chosen_augment
 from sweeper.models.schema.hooks import hooks_of
 from sweeper.models.schema.parameters import REQUIRED, Parameter
 from sweeper.models.training import settings
+from sweeper.models.training.gradcam import Focus, gradcam
 from sweeper.models.training.run import Order, check_builds, execute, options_of, uncovered, write_json
 from sweeper.models.values import AXES, InputSpec
 
@@ -21,6 +22,7 @@ __all__ = [
     "AXES",
     "REQUIRED",
     "Entry",
+    "Focus",
     "InputSpec",
     "Order",
     "Parameter",
@@ -38,6 +40,7 @@ __all__ = [
     "execute",
     "fingerprint",
     "fingerprint_files",
+    "gradcam",
     "hooks_of",
     "inputs",
     "is_share",

@@ -24,6 +24,9 @@ BASELINES = {"joint", "linear", "uniform", "unimodal", "unimodal_sum"}
 PRESETS = {"udml": ["released"]}  # beside what is published
 # studies whose question is about a modality or another task, and how they ask it of the halves of digits
 OF_DIGITS = {
+    "cl_dmdf_cmu_mosei": ["select.metric=accuracy", "report.metrics=[accuracy]"],
+    "cl_dmdf_mm_imdb": ["select.metric=accuracy", "report.metrics=[accuracy]"],
+    "udml_figure1": ["conditions=[clean, gaussian-5@left]", "report.metrics=[weight/left, accuracy]"],
     "udml_figure3": ["conditions=[clean, gaussian-5@left]", "report.metrics=[weight/left, accuracy]"],
     "grid_digits": ["conditions=[clean, gaussian-5@left]"],
     "lfm_table5": ["report.metrics=[accuracy/left, accuracy/right, accuracy]"],

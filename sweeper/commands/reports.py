@@ -1,15 +1,19 @@
-"""`sweeper report`: a study's table."""
+"""`sweeper report`: a study's table, and published tables beside ours."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from sweeper.commands.base import Command, readable
-from sweeper.models.errors import choose
+from sweeper.models.errors import UserError, choose
+
+if TYPE_CHECKING:
+    from sweeper.ledger.history import History
 
 
 def _arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("study", help="the study's name")
+    command.add_argument("study", nargs="?", help="the study's name")
     command.add_argument("--format", default="md", metavar="md|latex|csv|html")
     command.add_argument("--rows", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--columns", nargs="+", default=[], metavar="AXIS")
@@ -18,26 +22,72 @@ def _arguments(command: argparse.ArgumentParser) -> None:
         "--partial", action="store_true", help="show means of incomplete cells, beside their n"
     )
     command.add_argument(
+        "--board",
+        action="store_true",
+        help="the published table that it follows beside it; without a study, all of them",
+    )
+    command.add_argument(
         "--from-mlflow", metavar="URI", help="rebuild the table from this MLflow server alone"
     )
 
 
 def _report(options: argparse.Namespace) -> int:
-    from sweeper.ledger.history import History
-    from sweeper.ledger.uris import locate
     from sweeper.reports import report
 
     choose("format", options.format, report.SUFFIXES)
+    if options.board:
+        if options.rows or options.columns or options.metric:
+            raise UserError("a board is laid out as its table; leave out --rows, --columns and --metric")
+        print(_board(options) if options.study else _overview(options))
+        return 0
+    if options.study is None:
+        raise UserError("name a study; or ask for an overview of all published tables by --board")
     axes = {"rows": options.rows, "columns": options.columns, "metrics": options.metric}
+    found = report.build(_history(options), **axes)
+    print(found.text(options.format, partial=options.partial))
+    return 0
+
+
+def _history(options: argparse.Namespace) -> History:
+    """Return the history of the named study, from the storage or from a tracking server."""
+    from sweeper.ledger.history import History
+    from sweeper.ledger.uris import locate
+
     if options.from_mlflow:
         from sweeper.tracking.writing import fetch_records
 
-        history = History.of(options.study, fetch_records(options.from_mlflow, options.study))
-    else:
-        history = History.read(options.study, readable(locate(options.storage)))
-    found = report.build(history, **axes)
-    print(found.text(options.format, partial=options.partial))
-    return 0
+        return History.of(options.study, fetch_records(options.from_mlflow, options.study))
+    return History.read(options.study, readable(locate(options.storage)))
+
+
+def _board(options: argparse.Namespace) -> str:
+    """Return the named study beside the published tables that it follows."""
+    from sweeper.reports import board, board_writers, published, report
+
+    tables = published.following(options.study)
+    results = report.build(_history(options)).results
+    boards = [board.build(*found, results, partial=options.partial) for found in tables]
+    return "\n".join(board_writers.write(one, options.format) for one in boards)
+
+
+def _overview(options: argparse.Namespace) -> str:
+    """Return a line for each published table, beside what the storage holds of it."""
+    from sweeper.ledger.history import History
+    from sweeper.ledger.records import Announced
+    from sweeper.ledger.uris import locate
+    from sweeper.reports import board, board_writers, published, report
+
+    if options.from_mlflow:
+        raise UserError("name a study; the overview of all published tables is of a storage")
+    ledger = readable(locate(options.storage))
+    begun = {plan.study for plan in ledger.of(Announced)}
+    boards = []
+    for paper in published.papers():
+        for table in paper.tables.values():
+            here = table.ours and table.ours.study in begun
+            results = report.build(History.read(table.ours.study, ledger)).results if here else None
+            boards.append(board.build(paper, table, results))
+    return board_writers.overview(boards, options.format)
 
 
 COMMANDS = {"report": Command("print a study's table", _arguments, _report)}

@@ -1,0 +1,89 @@
+"""Grad-CAM of a finished study: which part of an image each of its methods looks at, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeper import bridge
+from sweeper.bridge import Focus
+from sweeper.ledger.history import History
+from sweeper.ledger.records import RunRecord
+from sweeper.ledger.storage import Storage
+from sweeper.models.errors import UserError, choose
+from sweeper.reports.figures import _file_name
+from sweeper.reports.heatmaps import overlays
+
+
+def draw(
+    history: History, storage: Storage, data_root: Path | None, modality: str, rows: Sequence[int]
+) -> tuple[list[Path], list[str]]:
+    """Draw a figure for each dataset of a study, a line for each arm at its first report seed.
+
+    Return the files and, for arms that are left out, why. Raises UserError if that is so of all.
+    """
+    found: dict[str, dict[str, Focus]] = {}
+    left_out: list[str] = []
+    for arm in history.plan.arms:
+        final = history.final(arm.key)
+        name = history.names[arm.key]
+        if not final or modality not in arm.reads:
+            left_out.append(
+                f"{name}: {'it does not read ' + modality if final else 'it has no finished run'}"
+            )
+            continue
+        try:
+            focus = _focus(final[min(final)], storage, data_root, modality, rows)
+        except UserError as error:
+            left_out.append(f"{name}: {error}")
+            continue
+        found.setdefault(arm.axes["dataset"], {})[name] = focus
+    if not found:
+        raise UserError(f"study {history.plan.study!r} has no arm to draw; {left_out[0]}")
+    folder = storage.study(history.plan.study) / "figures"
+    made = []
+    for dataset, own in found.items():
+        first = next(iter(own.values()))
+        below = {"": [f"class {target}" for target in first.target]}
+        below |= {name: [f"says {said}" for said in focus.predicted] for name, focus in own.items()}
+        path = folder / f"{_file_name(f'gradcam {dataset} {modality}')}.png"
+        made.append(overlays(first.images, {name: focus.maps for name, focus in own.items()}, below, path))
+    storage.keep(folder)
+    return made, left_out
+
+
+def images_of(history: History, storage: Storage, data_root: Path | None) -> list[str]:
+    """Return the names of a study's modalities that are images; raise UserError if it has no finished run."""
+    runs = [run for arm in history.selected for run in history.final(arm).values()]
+    if not runs:
+        raise UserError(f"study {history.plan.study!r} has no finished run; carry it out first")
+    order = _order(runs[0], storage)
+    named = order["payload"]["dataset"]
+    root = data_root or (Path(order["data_root"]) if order["data_root"] else None)
+    inputs = bridge.inputs(named["name"], bridge.options_of(named), root=root)
+    return [m for m, spec in inputs.items() if spec.kind == "image"]
+
+
+def chosen(modality: str | None, images: Sequence[str], study: str) -> str:
+    """Return the modality to draw, by default the first image; raise UserError if it is none."""
+    if not images:
+        raise UserError(f"study {study!r} has no modality that is an image")
+    return choose("modality", modality or images[0], images, f"the images of study {study!r}")
+
+
+def _order(record: RunRecord, storage: Storage) -> dict:
+    order = storage.order(record.key)
+    if order is None:
+        raise UserError(f"run {record.key} has no run.json; only its record is left")
+    return order
+
+
+def _focus(
+    record: RunRecord, storage: Storage, data_root: Path | None, modality: str, rows: Sequence[int]
+) -> Focus:
+    order = _order(record, storage)
+    root = data_root or (Path(order["data_root"]) if order["data_root"] else None)
+    with storage.lend(storage.run(record.key)) as folder:
+        return bridge.gradcam(
+            order["payload"], folder, modality, rows, root, storage.cache, tuple(order["plugins"])
+        )
