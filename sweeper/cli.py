@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from sweeper.commands import catalogue, reports, status, storage, studies
+from sweeper.commands import catalogue, reports, status, storage, studies, transfer
 from sweeper.models.errors import UserError, one_line
 
 STORAGE = "sweeps"
@@ -25,6 +25,7 @@ COMMANDS = {
     **reports.COMMANDS,
     **catalogue.COMMANDS,
     **storage.COMMANDS,
+    **transfer.COMMANDS,
 }
 
 

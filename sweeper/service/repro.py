@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -44,7 +44,7 @@ def seeds_of(record: RunRecord, ledger: Ledger) -> list[RunRecord]:
 
 
 def again(
-    record: RunRecord, storage: Storage, data_root: Path | None, seeds: Iterable[RunRecord] = ()
+    record: RunRecord, storage: Storage, data_root: Path | None, seeds: Sequence[RunRecord] = ()
 ) -> tuple[bool, list[str]]:
     """Carry out a recorded run once more in a temporary folder; return (whether it matches, sentences).
 
@@ -72,7 +72,7 @@ def again(
     elsewhere = list(_elsewhere(record, now))
     same, verdict = _compared(record, now)
     if not same and elsewhere and now.status == record.status:
-        same, verdict = _within_spread(record, now, order["payload"]["metric"], list(seeds))
+        same, verdict = _within_spread(record, now, order["payload"]["metric"], seeds)
     return same, [*said, *elsewhere, verdict]
 
 
@@ -81,26 +81,36 @@ def _compared(then: RunRecord, now: RunRecord) -> tuple[bool, str]:
     if now.status != then.status:
         why = f" ({now.failure})" * bool(now.failure)
         return False, f"does not match: it was {then.status}, now it is {now.status}{why}"
-    differences = {
+    n, worst, difference = _largest(then, now)
+    if not difference:
+        return True, f"matches to the bit: {n} metrics, status {then.status}"
+    same = difference <= TOLERANCE
+    verdict = "matches" if same else "does not match"
+    return same, f"{verdict}: the largest difference is {difference:.3g} in {worst}"
+
+
+def _largest(then: RunRecord, now: RunRecord) -> tuple[int, str, float]:
+    """Return how many metrics there were, and which of them differs most, and by how much."""
+    found = {
         f"{split} {name}": _distance(value, now.metrics.get(split, {}).get(name, math.inf))
         for split, scores in then.metrics.items()
         for name, value in scores.items()
     }
-    worst = max(differences, key=lambda name: differences[name], default=None)
-    if worst is None or differences[worst] == 0:
-        return True, f"matches to the bit: {len(differences)} metrics, status {then.status}"
-    same = differences[worst] <= TOLERANCE
-    verdict = "matches" if same else "does not match"
-    return same, f"{verdict}: the largest difference is {differences[worst]:.3g} in {worst}"
+    worst = max(found, key=lambda name: found[name], default="")
+    return len(found), worst, found.get(worst, 0.0)
 
 
-def _within_spread(then: RunRecord, now: RunRecord, metric: str, seeds: list[RunRecord]) -> tuple[bool, str]:
+def _within_spread(
+    then: RunRecord, now: RunRecord, metric: str, seeds: Sequence[RunRecord]
+) -> tuple[bool, str]:
     """Return whether the metric differs by no more, on any split, than two seeds would, and that in words.
 
     Of n seeds with standard deviation s (ddof 1) two more differ by up to t(n - 1) s √2 in 95 % of cases.
     """
     from scipy.special import stdtrit
 
+    _, worst, most = _largest(then, now)
+    all_of_them = f"of all metrics {worst} differs most, by {most:.3g}"
     found = []
     for split, scores in then.metrics.items():
         values = [run.metrics[split][metric] for run in seeds if metric in run.metrics.get(split, {})]
@@ -110,13 +120,15 @@ def _within_spread(then: RunRecord, now: RunRecord, metric: str, seeds: list[Run
         difference = _distance(scores[metric], now.metrics.get(split, {}).get(metric, math.inf))
         found.append((difference - max(limit, TOLERANCE), difference, limit, len(values), split))
     if not found:
-        _, verdict = _compared(then, now)
-        return False, f"{verdict}; there is no second seed of this configuration to judge that by"
+        return (
+            False,
+            f"does not match, and no other seed of its configuration tells how much it may: {all_of_them}",
+        )
     excess, difference, limit, n, split = max(found)
     verdict = "matches within the spread of seeds" if excess <= 0 else "does not match"
     return excess <= 0, (
-        f"{verdict}: {split} {metric} differs by {difference:.3g}, where two seeds of this configuration differ by"
-        f" up to {limit:.3g} in 95 % of cases (from n={n})"
+        f"{verdict}: {metric} on {split} differs by {difference:.3g}, where two seeds of its configuration differ by up"
+        f" to {limit:.3g} in 95 % of cases (n={n}); {all_of_them}"
     )
 
 
