@@ -10,7 +10,9 @@ from sweeper.study.places import place
 
 def _of_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", help="the study's name")
-    command.add_argument("file", nargs="?", help="the archive to write (default: STUDY.zip)")
+    command.add_argument(
+        "file", nargs="?", help="the archive to write, or a folder for it (default: STUDY.zip)"
+    )
     command.add_argument("--weights", action="store_true", help="add the runs' best checkpoints")
 
 
@@ -22,7 +24,8 @@ def _export(options: argparse.Namespace) -> int:
     from sweeper.ledger.uris import locate
     from sweeper.service.exporting import export
 
-    path = place("archive", options.file or f"{options.study}.zip")
+    path = place("archive", options.file or ".")
+    path = path / f"{options.study}.zip" if path.is_dir() else path
     said = export(options.study, locate(options.storage), path, data_root(None), weights=options.weights)
     print("\n".join(said))
     return 0

@@ -6,6 +6,7 @@ unpacked by the names that it gives.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -57,7 +58,16 @@ class Archive:
 
 
 def write(path: Path, study: str, members: Iterable[tuple[str, bytes]]) -> None:
-    """Write an archive of members (name, content), whole or not at all."""
+    """Write an archive of members (name, content), whole or not at all; raise UserError where it cannot be written."""
+    try:
+        _write(path, study, members)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"archive {str(path)!r} cannot be written ({error.strerror})") from None
+
+
+def _write(path: Path, study: str, members: Iterable[tuple[str, bytes]]) -> None:
     digests: dict[str, str] = {}
     with (
         bridge.written(path) as new,

@@ -20,6 +20,7 @@ from sweeper.ledger.provenance import package
 from sweeper.ledger.records import Record, RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
+from sweeper.study import yamls
 
 OF_ONE_MACHINE = ("folder", "data_root", "cache", "training")  # of an order: they are another's elsewhere
 TEXT = (".md", ".tex", ".csv", ".html", ".txt", ".json", ".bib", ".svg")
@@ -49,11 +50,12 @@ def export(study: str, storage: Storage, path: Path, data_root: Path | None, *, 
     text = storage.content(storage.study(study) / "study.yaml")
     if text is None:
         raise UserError(f"study {study!r} has no study.yaml in {storage.address(storage.study(study))}")
+    told = yamls.read(text.decode(errors="replace"), "study.yaml")
 
     def members() -> Iterator[tuple[str, bytes]]:
         yield "README.md", README.format(study=study, package=package()).encode()
         yield "environment.json", _json(_environment(records), indent=1)
-        yield "study.yaml", yaml.safe_dump(placeless(yaml.safe_load(text), roots), sort_keys=False).encode()
+        yield "study.yaml", yaml.safe_dump(placeless(told, roots), sort_keys=False).encode()
         yield "ledger.jsonl", b"".join(_json(_anonymous(record, roots)) + b"\n" for record in records)
         yield from _shown(study, storage, roots)
         for key, order in orders.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -26,6 +27,9 @@ from sweeper.service.exporting import PICTURES
 from sweeper.study import schema, yamls
 from sweeper.study.schema import Resources, Study
 
+UNSHOWABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
+)  # control characters but tab and newline
 WITH_WEIGHTS = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds", "hardware")
 
 
@@ -156,12 +160,27 @@ def _arrived(found: Archive) -> Arrival:
     records = [parsed(line)[0] for line in lines]
     if None in records:
         raise UserError(f"line {records.index(None) + 1} of its ledger is no record")
-    clean = [type(record).of(placeless(record.raw())) for record in records]
+    clean = [type(record).of(_told(record.raw())) for record in records]
     history = History.of(found.study, clean)
     if study.study != found.study or len(history.concerning()) < len(clean):
         raise UserError("its parts are not of one study")
     runs = {record.key for record in clean if isinstance(record, RunRecord)}
     return Arrival(study, history, dict(_orders(found, runs)))
+
+
+def _told(data: dict[str, Any]) -> dict[str, Any]:
+    """Return data without places; raise UserError for what could steer the terminal that shows them."""
+    if any(UNSHOWABLE.search(text) for text in _texts(data)):
+        raise UserError("it holds control characters")
+    return placeless(data)
+
+
+def _texts(data: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list | tuple):
+        for value in [*data.keys(), *data.values()] if isinstance(data, dict) else data:
+            yield from _texts(value)
 
 
 def _orders(found: Archive, runs: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -177,7 +196,7 @@ def _orders(found: Archive, runs: Collection[str]) -> Iterator[tuple[str, dict[s
                 _order().validate_python(raw)
                 own = {field.name: raw[field.name] for field in fields(_Order)}
                 order = {**own, "key": key, "package": str(raw.get("package", "")), **need.model_dump()}
-                yield key, placeless(order)
+                yield key, _told(order)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"what it tells of run {key} is no order") from None
 

@@ -234,6 +234,46 @@ def test_an_archive_that_was_tampered_with_is_refused_whole(here, exported, else
     assert not list(other.parent.rglob("evil*"))
 
 
+def test_what_could_steer_a_terminal_is_refused(here, exported, elsewhere):
+    def steer(found: dict[str, bytes]) -> None:
+        found["ledger.jsonl"] = found["ledger.jsonl"].replace(b'"joint"', b'"\\u001b[2J"')
+
+    altered(exported, steer)
+    other = elsewhere()
+    told = here("import", exported)
+    assert told.code == 2
+    assert "it holds control characters; nothing is imported" in told.err
+    assert not other.exists()
+
+
+def test_where_an_archive_cannot_be_written_is_told(here, exported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert here("export", "tiny", "folder").code == 0
+    assert (tmp_path / "folder" / "tiny.zip").read_bytes() == exported.read_bytes()
+    told = here("export", "tiny", exported / "below.zip")
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "cannot be written" in told.err
+    assert here("export", "tyni").err.startswith(
+        "sweeper: unknown study 'tyni' in the ledger; did you mean 'tiny'?"
+    )
+    assert not (tmp_path / "tyni.zip").exists()
+
+
+def test_a_storage_that_is_in_use_is_left_alone(here, exported, elsewhere):
+    other = elsewhere()
+    other.mkdir()
+    ledger = Ledger(other / "ledger.jsonl")
+    ledger.lock()
+    try:
+        told = here("import", exported)
+    finally:
+        ledger.unlock()
+    assert told.code == 2
+    assert "is in use by process" in told.err
+    assert not (other / "ledger.jsonl").exists()
+
+
 def orders(found: dict[str, bytes], content: bytes) -> dict[str, bytes]:
     """Return the runs' orders with another content."""
     return {name: content for name in found if name.endswith("run.json")}
