@@ -30,11 +30,13 @@ def licence(about: PackageMetadata) -> str:
     classifiers = [
         text for text in about.get_all("Classifier", []) if text.startswith("License :: OSI Approved ::")
     ]
-    named = (about["License"] or "").strip()
+    named = (about.get("License") or "").strip()
     short = named if "\n" not in named and len(named) <= NAMED_AT_MOST else ""
-    found = about["License-Expression"] or ", ".join(text.split(" :: ")[-1] for text in classifiers) or short
+    found = (
+        about.get("License-Expression") or ", ".join(text.split(" :: ")[-1] for text in classifiers) or short
+    )
     if not found:
-        raise ValueError(f"{about['Name']} states no licence")
+        raise ValueError(f"{about.get('Name')} states no licence")
     return found
 
 
