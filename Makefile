@@ -1,12 +1,12 @@
 # make sweep   set up and run the quickstart study        make test    set up and pass the tests
 # make quick   the tests without the slow ones            make lint    formatting, lint
 # make bench   the benchmarks, printed as ratios          make chaos   ROUNDS=25 studies disturbed at random
-# make clean   remove .venv
+# make docs    build the pages into site/                 make clean   remove .venv and site/
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 STUDY ?= quickstart
 BIN := .venv/bin
 
-.PHONY: sweep test quick lint bench chaos clean
+.PHONY: sweep test quick lint bench chaos docs clean
 
 # torch first and alone: asked for together with the rest, a resolver may weigh other builds of it
 .venv/ready: pyproject.toml constraints.txt
@@ -36,5 +36,9 @@ bench: .venv/ready
 chaos: .venv/ready
 	$(BIN)/python -m tests.chaos
 
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
+
 clean:
-	rm -rf .venv
+	rm -rf .venv site

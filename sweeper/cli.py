@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from sweeper.commands import catalogue, figures, reports, status, storage, studies
+from sweeper.commands import catalogue, figures, reports, status, storage, studies, transfer
 from sweeper.models.errors import UserError, one_line
 
 STORAGE = "sweeps"
@@ -26,6 +26,7 @@ COMMANDS = {
     **figures.COMMANDS,
     **catalogue.COMMANDS,
     **storage.COMMANDS,
+    **transfer.COMMANDS,
 }
 
 

@@ -73,11 +73,13 @@ def execute(
     import torch
 
     from sweeper.models import parallel
+    from sweeper.models.training.hardware import hardware
 
     if order.threads:
         torch.set_num_threads(order.threads)
     started = time.time()
-    result: dict[str, Any] = {"started": started, "host": os.uname().nodename}
+    where = {"host": os.uname().nodename, "hardware": hardware(device)}
+    result: dict[str, Any] = {"started": started, **where}
     try:
         result |= _carried_out(order, device, on_epoch, pulse)
     except Left:
@@ -276,11 +278,14 @@ def _trained(
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
-    """Return what a finished run found, without when and where; a damaged result counts as none."""
+    """Return what a finished run found, and what trained it if that is told; a damaged result counts as none."""
     names = ("status", "metrics", "curve", "epochs", "best_epoch", "kept", "seconds")
     try:
         result = json.loads((folder / "result.json").read_text())
         found = {name: result[name] for name in names}
+        found["hardware"] = {
+            str(what): str(which) for what, which in dict(result.get("hardware", {})).items()
+        }
         sound = found["status"] == "done" and float(found["seconds"]) >= 0 and dict(found["metrics"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

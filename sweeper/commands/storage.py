@@ -24,7 +24,7 @@ def _repro(options: argparse.Namespace) -> int:
     storage = locate(options.storage)
     ledger = readable(storage)
     record = ledger.runs[repro.find(ledger.runs, options.run)]
-    same, said = repro.again(record, storage, data_root(options.data_root))
+    same, said = repro.again(record, storage, data_root(options.data_root), repro.seeds_of(record, ledger))
     print("\n".join(said))
     return 0 if same else 1
 

@@ -155,8 +155,8 @@ class RunRecord(Record):
     """A run that was carried out: what it was, what it found, what it cost, where it came from.
 
     `status` is done, pruned, diverged, failed or preempted; `metrics` {split: {metric: value}}; `curve` holds the
-    selection metric after every epoch; `kept` says why the weights are those of `best_epoch`. `work` is what was done
-    whatever the code, `code` the digest of that.
+    selection metric after every epoch; `kept` says why the weights are those of `best_epoch`. `hardware` is what
+    trained it, empty in old records. `work` is what was done whatever the code, `code` the digest of that.
     """
 
     KIND = "run"
@@ -183,6 +183,7 @@ class RunRecord(Record):
     gpu_memory_mb: float = 0.0
     gpu_total_mb: float = 0.0
     host: str = ""
+    hardware: Words = field(default_factory=dict)
     work: str = ""
     code: str = ""
     git: str = ""

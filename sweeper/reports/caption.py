@@ -25,6 +25,7 @@ def caption(history: History) -> list[str]:
         f"Test looks per arm: {_listed(sorted(looks))}.",
         *_kept(history),
         *_codes(history),
+        *_hardware(history),
         *floors(history),
         *_left_out(plan),
     ]
@@ -110,6 +111,24 @@ def _codes(history: History) -> list[str]:
 def _code(run: RunRecord, planned: str) -> str:
     """Return a run's commit, with the digest of its code where that is not the code that was there in the end."""
     return run.git if run.code == planned else f"{run.git} {run.code}".strip()
+
+
+def _hardware(history: History) -> list[str]:
+    """Return what computed the final runs, by arm, where that was not always the same."""
+    arms: dict[str, dict[str, int]] = {}
+    for arm, name in history.names.items():
+        for run in history.final(arm).values():
+            computed = run.hardware.get("gpu") or run.hardware.get("capability")
+            if computed:
+                own = arms.setdefault(computed, {})
+                own[name] = own.get(name, 0) + 1
+    if len(arms) < 2:
+        return []
+    told = (
+        f"{computed} ({', '.join(f'{name} {n}' for name, n in own.items())})"
+        for computed, own in sorted(arms.items())
+    )
+    return [f"Hardware: final runs on {'; '.join(told)}; one differs from the other in digits."]
 
 
 def _left_out(plan: Announced) -> list[str]:

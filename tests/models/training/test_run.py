@@ -231,11 +231,14 @@ def test_what_only_is_lacking_is_done(execute, tmp_path):
     seen: list[Any] = []
     first = execute("final")
     curve = (tmp_path / "run" / "curve.json").read_bytes()
+    told = tmp_path / "run" / "result.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"hardware": {"capability": "another"}}))
     second = execute("final", conditions=["clean", "feature-5"], on_epoch=seen.append)
     assert seen == []
     assert list(second["metrics"]) == ["validation", "test/clean", "test/feature-5"]
     assert {**second["metrics"], "test/feature-5": 0} == {**first["metrics"], "test/feature-5": 0}
     assert second["seconds"] > first["seconds"]
+    assert second["hardware"] == {"capability": "another"}  # which trained it
     assert (tmp_path / "run" / "curve.json").read_bytes() == curve
     assert (tmp_path / "run" / "predictions-feature-5.npz").exists()
     (tmp_path / "run" / "best.pt").unlink()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -52,6 +53,29 @@ def uri(objects) -> str:
 
 def records(uri: str) -> list[RunRecord]:
     return list(locate(uri).open_ledger().of(RunRecord))
+
+
+def test_an_archive_is_entered_into_a_bucket_and_written_from_it(
+    here, study_file, objects, uri, machine, tmp_path, reading
+):
+    if reading == "indexed":
+        pytest.skip("once is enough")
+    here("run", study_file())
+    here("export", "tiny", tmp_path / "a.zip", "--weights")
+    table = here("report", "tiny").out
+    machine("a")
+    assert here("import", tmp_path / "a.zip", "--storage", uri).code == 0
+    machine("b")
+    assert here("report", "tiny", "--storage", uri).out == table
+    assert here("import", tmp_path / "a.zip", "--storage", uri).out.startswith("study tiny: 0 runs entered")
+    key = records(uri)[-1].key
+    assert "matches to the bit" in here("repro", key, "--storage", uri).out
+    assert here("run", study_file(), "--storage", uri).runs == []
+    here("export", "tiny", tmp_path / "b.zip", "--weights", "--storage", uri)
+    with zipfile.ZipFile(tmp_path / "a.zip") as one, zipfile.ZipFile(tmp_path / "b.zip") as two:
+        assert one.namelist() == two.namelist()
+        same = [name for name in one.namelist() if one.read(name) == two.read(name)]
+        assert {"ledger.jsonl", "study.yaml", "study/table.md", f"runs/{key}/best.pt"} <= set(same)
 
 
 def test_a_study_in_a_bucket_is_that_in_a_folder(here, study_file, objects, uri, machine, store, tmp_path):

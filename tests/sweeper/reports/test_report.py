@@ -350,6 +350,29 @@ def test_the_caption_says_which_epochs_weights_were_kept(arms, said):
     assert kept(*arms) == said
 
 
+@pytest.mark.parametrize(
+    ("computed", "said"),
+    [
+        ([{}, {}, {}], []),
+        ([{"capability": "AVX2"}, {"capability": "AVX2"}, {}], []),
+        (
+            [{"capability": "AVX512"}, {"capability": "AVX2"}, {"capability": "AVX2", "gpu": "H200 (sm_90)"}],
+            [
+                "Hardware: final runs on AVX2 (joint 1); AVX512 (joint 1); H200 (sm_90) (lfm 1);"
+                " one differs from the other in digits."
+            ],
+        ),
+    ],
+)
+def test_the_caption_names_what_computed_the_final_runs_where_that_differs(computed, said):
+    runs = [run("k1", JOINT, 100, 0.8), run("k2", JOINT, 101, 0.9), run("k3", LFM, 100, 0.8)]
+    runs = [replace(one, hardware=hardware) for one, hardware in zip(runs, computed, strict=True)]
+    search = run("k4", LFM, 0, 0.8, stage="search")  # which no cell is made of
+    other = replace(search, hardware={"capability": "NEON"})
+    found = built(plan(JOINT, LFM), selected(JOINT, ["k1", "k2"]), selected(LFM, ["k3"]), *runs, other)
+    assert [line for line in found.caption if line.startswith("Hardware")] == said
+
+
 def code_lines(reuse, *of):
     """What the caption says of the code of arms whose runs have such a commit and digest."""
     records = [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from torch.backends.cpu import get_cpu_capability
 
 from sweeper import bridge
 from sweeper.cli import main
@@ -102,6 +104,87 @@ def test_another_status_does_not_match(runs, tmp_path, capsys):
     alter(root, runs["joint"], status="diverged")
     assert main(["repro", runs["joint"], "--storage", str(root)]) == 1
     assert "does not match: it was diverged, now it is done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spread", "verdict", "code"),
+    [
+        # std of five seeds 0.0158, t(4) 2.78: two more differ by up to 0.0621 in 95 % of cases
+        (0.01, "matches within the spread of seeds: accuracy on test/clean differs by 0.03,", 0),
+        (0.001, "does not match: accuracy on test/clean differs by 0.03,", 1),
+        (None, "does not match, and no other seed of its configuration tells how much it may", 1),
+    ],
+)
+def test_other_hardware_is_judged_by_the_spread_of_seeds(runs, tmp_path, capsys, spread, verdict, code):
+    root = copy(runs, tmp_path)
+    ledger = Ledger(root / "ledger.jsonl")
+    record = ledger.runs[runs["joint"]]
+    then = json.loads(json.dumps(record.metrics))
+    then["test/clean"]["accuracy"] += 0.03
+    for seed in range(1, 5) if spread else ():
+        other = json.loads(json.dumps(then))
+        for split in other.values():
+            split["accuracy"] += (seed if seed % 2 else -seed + 1) * spread  # 1, -1, 3, -3 times
+        ledger.append(replace(record, key=f"{seed:016x}", seed=100 + seed, metrics=other))
+    alter(
+        root,
+        runs["joint"],
+        metrics=then,
+        hardware=record.hardware | {"capability": "of old", "gpu": "none such"},
+    )
+    assert main(["repro", runs["joint"], "--storage", str(root)]) == code
+    *_, elsewhere, last = capsys.readouterr().out.splitlines()
+    now = record.hardware["capability"]
+    assert elsewhere == f"other hardware: capability of old then, {now} now; gpu none such then, none now"
+    assert last.startswith(verdict)
+    assert last.endswith("of all metrics test/clean accuracy differs most, by 0.03")
+
+
+def test_equal_digits_on_other_hardware_and_libraries_match(runs, tmp_path, capsys):
+    root = copy(runs, tmp_path)
+    alter(root, runs["joint"], hardware={"capability": "of old"}, versions="torch-0.1 numpy-0.1 ray-0.1")
+    assert main(["repro", runs["joint"], "--storage", str(root)]) == 0
+    _, hardware, libraries, last = capsys.readouterr().out.splitlines()
+    assert hardware.startswith("other hardware: ")
+    assert libraries.startswith("other libraries: torch-0.1 numpy-0.1 then, torch-")
+    assert last.startswith("matches to the bit: ")
+
+
+def test_a_record_of_before_hardware_was_recorded_is_held_to_its_digits(runs, tmp_path, capsys):
+    root = copy(runs, tmp_path)
+    metrics = {"test/clean": {"accuracy": 2.0}}
+    alter(root, runs["joint"], hardware={}, metrics=metrics)
+    assert main(["repro", runs["joint"], "--storage", str(root)]) == 1
+    assert "other hardware" not in capsys.readouterr().out
+
+
+IMAGES = {
+    "study": "images",
+    "dataset": {"name": "synthetic", "kind": "image", "train": 400, "validation": 100, "test": 500},
+    "encoders": {"image": "convnet"},
+    "methods": ["joint"],
+    "search": {"configurations": 1, "seeds": [0]},
+    "final": {"seeds": [100, 101, 102]},
+    "train": {"epochs": 12, "optimizer": "adam", "lr": 0.01},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "AVX512" not in get_cpu_capability(), reason="this processor has no AVX-512 to do without"
+)
+def test_a_run_of_avx512_is_repeated_on_avx2(here, sweeper, tmp_path):
+    """Its digits differ, its accuracy by no more than between seeds."""
+    path = tmp_path / "images.yaml"
+    path.write_text(yaml.safe_dump(IMAGES))
+    assert here("run", path).code == 0
+    run = next(r for r in Ledger(tmp_path / "store/ledger.jsonl").runs.values() if r.stage == "final")
+    assert run.hardware["capability"] == "AVX512"
+    narrow = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+    told = sweeper("repro", run.key, **narrow)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "other hardware: capability AVX512 then, AVX2 now; limits none then" in told.stdout
+    assert "matches within the spread of seeds: accuracy on " in told.stdout
 
 
 def test_changed_code_is_said(runs, tmp_path, capsys):

@@ -1,0 +1,43 @@
+"""README.md and the pages of docs/, and what can be read out of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pymdownx.slugs import slugify
+
+from sweeper import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path) -> Iterator[str]:
+    """Yield the page's indented blocks of code, without their indentation, and the fenced ones."""
+    text = page.read_text()
+    for fenced in re.finditer(r"^```[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield fenced[1]
+    for block in re.finditer(r"(?:\A|\n\n)((?:(?: {4}[^\n]*)?(?:\n|\Z))+)", text):
+        lines = [line[4:] for line in block[1].split("\n")]
+        if any(lines):
+            yield "\n".join(lines)
+
+
+def inline(page: Path) -> Iterator[str]:
+    """Yield what stands in backticks in the page's text; a line may end within."""
+    text = re.sub(r"^(?: {4}.*|```[\s\S]*?^```)$", "", page.read_text(), flags=re.MULTILINE)
+    for code in re.finditer(r"(?<!`)`([^`]+)`(?!`)", text):
+        yield " ".join(code[1].split())
+
+
+def links(page: Path) -> Iterator[str]:
+    """Yield where the page's links and images lead to."""
+    yield from re.findall(r"\]\(([^)\s]+)", re.sub(r"`[^`]*`", "", page.read_text()))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the page's headings, as GitHub and the site make them."""
+    make = slugify(case="lower")
+    headings = re.findall(r"^#+ +(.+)$", page.read_text(), re.MULTILINE)
+    return {make(heading.replace("`", ""), "-") for heading in headings}
