@@ -96,7 +96,7 @@ def importers(library: str) -> set[str]:
     [
         ("ray.tune", {"sweeper.running.tune"}),
         ("ray.train", {"sweeper.running.ranks"}),
-        ("mlflow", {"sweeper.tracking.writing"}),
+        ("mlflow", {"sweeper.tracking.connection", "sweeper.tracking.writing"}),
         ("optuna", {"sweeper.planning.proposals"}),
         ("matplotlib", {"sweeper.reports.plots"}),
     ],

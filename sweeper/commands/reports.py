@@ -30,7 +30,7 @@ def _report(options: argparse.Namespace) -> int:
     choose("format", options.format, report.SUFFIXES)
     axes = {"rows": options.rows, "columns": options.columns, "metrics": options.metric}
     if options.from_mlflow:
-        from sweeper.tracking.writing import fetch_records
+        from sweeper.tracking.connection import fetch_records
 
         history = History.of(options.study, fetch_records(options.from_mlflow, options.study))
     else:
