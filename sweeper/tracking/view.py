@@ -274,7 +274,7 @@ def _charts(metric: str) -> dict[str, object]:
         "useGlobalLineChartConfig": False,
         "range": {},
     }
-    named = {"uuid": section, "name": "Mean over seeds, from the least to the greatest", "display": True}
+    named = {"uuid": section, "name": "Headline metric", "display": True}
     return {
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": GROUP}]},
         "useGroupedValuesInCharts": True,

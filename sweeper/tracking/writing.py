@@ -227,7 +227,7 @@ class Mirror:
                 square = predictions.confusion(arrays)
                 if square is not None:
                     squares[title] = squares.get(title, 0) + square
-        if text := predictions.page(squares):
+        if text := predictions.page(dict(sorted(squares.items(), reverse=True))):  # validation first
             self.artifacts.add_text(parent, text, CONFUSION)
         self._change(parent, {"sweeper.confusion": over})
 
