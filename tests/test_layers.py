@@ -97,7 +97,7 @@ def importers(library: str) -> set[str]:
         ("ray.tune", {"sweeper.running.tune"}),
         ("ray.train", {"sweeper.running.ranks"}),
         ("mlflow", {"sweeper.tracking.connection", "sweeper.tracking.writing"}),
-        ("optuna", {"sweeper.planning.proposals"}),
+        ("optuna", {"sweeper.planning.proposals", "sweeper.reports.searches"}),
         ("matplotlib", {"sweeper.reports.plots"}),
     ],
 )

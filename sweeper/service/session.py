@@ -165,6 +165,7 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
                 size=arm.size(study.search),
                 reads=arm.reads,
                 floor=arm.method.facts["floor"],
+                space={name: own.domains for name, own in arm.space.items()},
             )
             for arm in arms
         ),
