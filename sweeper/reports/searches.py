@@ -31,13 +31,6 @@ if TYPE_CHECKING:
 FILE = "optuna.db"
 SCALARS = (str, int, float, bool, type(None))
 PLOTTED = 2  # trials at least
-PLOTS: dict[str, str] = {
-    "history": "plot_optimization_history",
-    "importances": "plot_param_importances",
-    "slice": "plot_slice",
-    "parallel": "plot_parallel_coordinate",
-    "contour": "plot_contour",
-}
 TABLES = ("trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes")
 
 
@@ -199,25 +192,32 @@ class Searches:
         from optuna.visualization import matplotlib as drawn
 
         made: list[Path] = []
+        label = f"validation {history.plan.select.metric}, mean over seeds"
         for arm in history.plan.arms:
             study = optuna.load_study(study_name=name_of(history, arm.key), storage=self.storage)
             done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
             names = _varied(done)
-            if len(done) < PLOTTED or not names:
+            shared = [name for name in names if all(name in trial.params for trial in done)]
+            if len(done) < PLOTTED or not shared:
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore"
                 )  # that these plots are experimental, and how they are laid out
-                importances = optuna.importance.get_param_importances(study, params=names)
-                for kind, function in PLOTS.items():
-                    chosen = list(importances)[:2] if kind == "contour" else list(importances)
-                    if kind == "contour" and len(chosen) < 2:
+                ranked = list(optuna.importance.get_param_importances(study, params=shared))
+                shown = {
+                    "history": (drawn.plot_optimization_history, []),
+                    "importances": (drawn.plot_param_importances, ranked),
+                    "slice": (drawn.plot_slice, names),
+                    "parallel": (drawn.plot_parallel_coordinate, ranked),
+                    "contour": (drawn.plot_contour, ranked[:2]),
+                }
+                for kind, (draw, params) in shown.items():
+                    if kind == "contour" and len(params) < 2:
                         continue
-                    options = {} if kind == "history" else {"params": chosen}
-                    axes = getattr(drawn, function)(study, **options)
+                    axes = draw(study, target_name=label, **({"params": params} if params else {}))
                     path = folder / f"{history.names[arm.key]} {kind}.png".replace("/", "-")
-                    made.append(plots.keep(axes, path))
+                    made.append(plots.keep(axes, path, width=3.2 * len(names) if kind == "slice" else 8.0))
         return made
 
     def _forget(self, study: str) -> None:
@@ -245,9 +245,11 @@ def name_of(history: History, arm: str) -> str:
 
 
 def _varied(done: Sequence[optuna.trial.FrozenTrial]) -> list[str]:
-    """Return the parameters that all trials have and that differ among them."""
-    shared = set.intersection(*(set(trial.params) for trial in done)) if done else set()
-    return sorted(name for name in shared if len({repr(trial.params[name]) for trial in done}) > 1)
+    """Return the parameters that differ among the trials that have them."""
+    values: dict[str, set[str]] = {}
+    for name, value in (item for trial in done for item in trial.params.items()):
+        values.setdefault(name, set()).add(repr(value))
+    return sorted(name for name, seen in values.items() if len(seen) > 1)
 
 
 def _time(seconds: float) -> str:

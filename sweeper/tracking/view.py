@@ -268,8 +268,6 @@ def _charts(metric: str) -> dict[str, object]:
         "yAxisKey": "metric",
         "yAxisExpressions": [],
         "selectedXAxisMetricKey": "",
-        "scaleType": "linear",
-        "xAxisScaleType": "linear",
         "lineSmoothness": 0,
         "useGlobalLineChartConfig": False,
         "range": {},
