@@ -96,8 +96,8 @@ def importers(library: str) -> set[str]:
     [
         ("ray.tune", {"sweeper.running.tune"}),
         ("ray.train", {"sweeper.running.ranks"}),
-        ("mlflow", {"sweeper.tracking.writing"}),
-        ("optuna", {"sweeper.planning.proposals"}),
+        ("mlflow", {"sweeper.tracking.connection", "sweeper.tracking.writing"}),
+        ("optuna", {"sweeper.planning.proposals", "sweeper.reports.searches"}),
         ("matplotlib", {"sweeper.reports.plots", "sweeper.reports.heatmaps"}),
     ],
 )

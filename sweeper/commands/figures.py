@@ -1,10 +1,12 @@
-"""`sweeper gradcam`: figures that are drawn when they are asked for."""
+"""`sweeper gradcam` and `sweeper search`: figures that are drawn when they are asked for."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from sweeper.commands.base import Command, data_root, readable
+from sweeper.models.errors import UserError
 
 
 def _arguments(command: argparse.ArgumentParser) -> None:
@@ -30,6 +32,32 @@ def _gradcam(options: argparse.Namespace) -> int:
     return 0
 
 
+def _of_search(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", help="the study's name")
+
+
+def _search(options: argparse.Namespace) -> int:
+    from sweeper.ledger.history import History
+    from sweeper.ledger.uris import locate
+    from sweeper.reports.searches import FILE, Searches
+
+    storage = locate(options.storage)
+    history = History.read(options.study, readable(storage))
+    found, folder = Searches(storage.root / FILE), storage.study(options.study) / "search"
+    found.enter(history)
+    found.write()
+    files = found.plot(history, folder)
+    if not files:
+        raise UserError(
+            f"no arm of study {options.study!r} has two finished configurations that differ; nothing is drawn"
+        )
+    storage.keep(folder)
+    print(*(storage.address(path) for path in files), sep="\n")
+    print(f"optuna-dashboard sqlite:///{shlex.quote(str(found.file))}  # the same to explore")
+    return 0
+
+
 COMMANDS = {
-    "gradcam": Command("draw where in its images each net of a study looks (Grad-CAM)", _arguments, _gradcam)
+    "gradcam": Command("draw where in its images each net of a study looks (Grad-CAM)", _arguments, _gradcam),
+    "search": Command("draw Optuna's plots of a study's search", _of_search, _search),
 }

@@ -54,7 +54,7 @@ def _history(options: argparse.Namespace) -> History:
     from sweeper.ledger.uris import locate
 
     if options.from_mlflow:
-        from sweeper.tracking.writing import fetch_records
+        from sweeper.tracking.connection import fetch_records
 
         return History.of(options.study, fetch_records(options.from_mlflow, options.study))
     return History.read(options.study, readable(locate(options.storage)))

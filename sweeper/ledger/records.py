@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from sweeper.study.schema import Final, Layout, Search, Select
+from sweeper.study.space import Domain
 
 Raw = Mapping[str, Any]
 Words = dict[str, str]
@@ -58,7 +59,7 @@ class ArmPlan:
     """An arm that a study announced: its key, its place in tables, the code its runs use, its configurations.
 
     Arms that differ in their code alone share `work`. `reads` are the modalities it uses, `floor` says that arms on the
-    same ones are to reach it.
+    same ones are to reach it. `space` {parameter: its domains} is what is searched.
     """
 
     key: str
@@ -68,6 +69,7 @@ class ArmPlan:
     size: int = 0
     reads: tuple[str, ...] = ()
     floor: bool = False
+    space: dict[str, tuple[Domain, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ class Announced(Record):
     def raw(self) -> dict[str, Any]:
         """Return the announcement as plain data."""
         parts = {name: getattr(self, name).model_dump() for name in ("search", "final", "select", "layout")}
-        arms = [{f.name: getattr(arm, f.name) for f in fields(arm)} for arm in self.arms]
+        arms = [asdict(arm) for arm in self.arms]
         return {**super().raw(), **parts, "arms": arms}
 
     @property

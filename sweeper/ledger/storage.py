@@ -6,7 +6,8 @@ runs/<key>/             run.json, result.json, curve.json, predictions*.npz, bes
 trainings/<hash>.pt     trained weights that runs share which differ only in what is fitted after training
 studies/<name>/         study.yaml, tables and figures of one study
 live/<name>.json        how far a study is that is carried out now
-mlflow.db, mlartifacts/ the embedded tracking store
+mlflow.db, mlartifacts/ the embedded tracking store; artifacts of runs are hard links to their files
+optuna.db               every arm's search, as Optuna has it
 cache/                  features computed once from raw data
 processes.json          what a driver has started, while it is at work
 """

@@ -87,7 +87,7 @@ class Random(Sampler):
         sampler = optuna.samplers.RandomSampler(seed=_seed(self.seed, k))
 
         def draw(name: str, domain: Domain) -> Any:  # noqa: ANN401 - a value of the domain
-            own = _distribution(domain)
+            own = distribution(domain)
             return domain.at(0.0) if own.single() else sampler.sample_independent(None, None, name, own)
 
         return space.filled(self.space, self.fixed, draw)
@@ -132,7 +132,7 @@ class Tpe(Sampler):
         given = {name: self.space[name].given(values) for name in values if name in self.space}
         seen = {name: own for name, own in given.items() if own and own.holds(values[name])}
         self.study.sampler = optuna.samplers.RandomSampler()  # draws nothing: all values are given
-        self.study.enqueue_trial({_label(name, own): values[name] for name, own in seen.items()})
+        self.study.enqueue_trial({label(name, own): values[name] for name, own in seen.items()})
         trial = self.study.ask()
         for name, own in seen.items():
             _suggest(trial, name, own)
@@ -156,23 +156,24 @@ def _seed(seed: int, k: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{k}".encode()).digest()[:4], "big")
 
 
-def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+def distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
     """Return the domain as Optuna has it."""
     from optuna import distributions
 
     if domain.kind == "choice":
         return distributions.CategoricalDistribution(domain.choices)
-    kinds = {"int": distributions.IntDistribution, "float": distributions.FloatDistribution}
-    return kinds[domain.kind](*domain.bounds, log=domain.log)
+    if domain.kind == "int":
+        return distributions.IntDistribution(*map(int, domain.bounds), log=domain.log)
+    return distributions.FloatDistribution(*domain.bounds, log=domain.log)
 
 
-def _label(name: str, domain: Domain) -> str:
+def label(name: str, domain: Domain) -> str:
     """Return what Optuna calls a parameter: it knows one domain under each name."""
     return f"{name} {domain.case}" if domain.case else name
 
 
 def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:  # noqa: ANN401 - a value of the domain
-    name = _label(name, domain)
+    name = label(name, domain)
     if domain.kind == "choice":
         return trial.suggest_categorical(name, domain.choices)
     if domain.kind == "int":

@@ -1,7 +1,7 @@
 """Which figures a study gets: table, mean ranks, search, curves, what its methods logged, and what noise does.
 
 `python -m sweeper.reports.figures STORAGE STUDY` draws them once its input ends: a process of its own, which can make
-itself ready while the last runs are under way, and draw while all else is closed.
+itself ready while the last runs are under way, and draw while all else is closed. Optuna's database follows.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sweeper.ledger.records import RunRecord
 from sweeper.ledger.uris import locate
 from sweeper.reports import plots, report
 from sweeper.reports.report import Report
+from sweeper.reports.searches import FILE, Searches
 from sweeper.study.arms import short_names
 
 Curve = list[dict[str, float]]  # by epoch
@@ -120,11 +121,14 @@ def _logged(final: Mapping[str, Mapping[int, RunRecord]], curve: Callable[[str],
 
 
 def _main(root: str, study: str) -> None:
-    plots.prepare()
-    sys.stdin.read()
     storage = locate(root)
+    plots.prepare()
+    found = Searches(storage.root / FILE)
+    sys.stdin.read()
     history = History.read(study, storage.open_ledger())
     draw(history, report.build(history), storage.curve, storage.study(study) / "figures")
+    found.enter(history)
+    found.write()
 
 
 if __name__ == "__main__":

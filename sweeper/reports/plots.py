@@ -33,9 +33,24 @@ CHARACTER = 0.075  # inches
 
 
 def prepare() -> None:
-    """Import what drawing needs."""
+    """Import what drawing needs, and open no windows."""
+    import_module("matplotlib").use("agg")
     for name in ("figure", "backends.backend_agg", "backends.backend_pdf"):
         import_module(f"matplotlib.{name}")
+
+
+def keep(axes: object, path: Path, width: float) -> Path:
+    """Write the figure that has these axes, which another library drew, as PNG of `width` inches; return the file."""
+    import numpy as np
+    from matplotlib import pyplot
+
+    figure = np.ravel(axes)[0].figure
+    figure.set_size_inches(width, 5.0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # a link that lies there is not followed
+    figure.savefig(path, dpi=120, bbox_inches="tight", metadata={"Software": None})
+    pyplot.close(figure)
+    return path
 
 
 def curves(

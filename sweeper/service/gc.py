@@ -1,4 +1,7 @@
-"""What a storage holds for nobody: runs that no study refers to, checkpoints that no policy keeps, unused caches."""
+"""What a storage holds for nobody: runs that no study refers to, checkpoints that no policy keeps, unused caches.
+
+MLflow's artifacts of a run are links to its files; what goes here goes there too.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,20 @@ def waste(storage: Storage, ledger: Ledger) -> list[Waste]:
     found += _unused(storage.cache)
     for path in sorted(storage.root.glob(f"{place(storage.ledger).name}.*")):
         found.append(Waste(path, "an index that was not finished", path.stat().st_size))
-    return found
+    return found + list(_shown_still(found, storage))
+
+
+def _shown_still(found: Sequence[Waste], storage: Storage) -> Iterator[Waste]:
+    """Yield what MLflow's artifacts have of it as links, without which removing it would free nothing."""
+    going: set[tuple[int, int]] = set()
+    for one in found:
+        for path in [one.path, *one.path.rglob("*")]:
+            if path.is_file() and not path.is_symlink() and (told := path.stat()).st_nlink > 1:
+                going.add((told.st_dev, told.st_ino))
+    for path in sorted((storage.root / "mlartifacts").rglob("*")) if going else ():
+        told = path.lstat()
+        if (told.st_dev, told.st_ino) in going:
+            yield Waste(path, "the same file among MLflow's artifacts", 0)
 
 
 def describe(found: Sequence[Waste], storage: Storage) -> Iterator[str]:

@@ -139,9 +139,11 @@ class Session:
             storage.ledger,
         ]
         self.tracker.start()
+        self.tracker.wake()  # it goes on while the figures are drawn, and has them in the end
+        figures = self.drawing.finish()
         self.tracker.close(HURRY_SECONDS if hurry else CLOSE_SECONDS)
         lines = [found.text("md"), "written:", *(f"  {storage.address(path)}" for path in made)]
-        if figures := self.drawing.finish():
+        if figures:
             names = ", ".join(sorted({path.stem for path in figures}))
             lines.append(f"  {storage.address(figures[0].parent)}/ ({names}: png and pdf)")
         self.ledger.check()  # who has lost the ledger writes no more
@@ -176,6 +178,7 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
                 size=arm.size(study.search),
                 reads=arm.reads,
                 floor=arm.method.facts["floor"],
+                space={name: own.domains for name, own in arm.space.items()},
             )
             for arm in arms
         ),

@@ -40,6 +40,11 @@ class Domain:
     points: int = 5
     case: int = 0
 
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The domain, as the only case."""
+        return (self,)
+
     def given(self, values: Mapping[str, Any]) -> Domain | None:
         """Return the domain if its conditions hold among the values chosen so far."""
         held = all(name in values and values[name] in admissible for name, admissible in self.when)

@@ -26,8 +26,20 @@ STATUS = {
 }
 FACTS = ("status", "stage", "seed", "epochs", "best_epoch", "host", "git", "versions", "key")
 NOTE, NAME, PARENT = "mlflow.note.content", "mlflow.runName", "mlflow.parentRunId"
+CURVE, GROUP = "sweeper.curve", "sweeper.name"
 VIEW = "workflowType=machine_learning&viewStateShareKey"
 COLUMNS = 12  # of parameters in a view, which has to fit into a tag
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A configuration's mean, least and greatest value of the selection metric by epoch, and over which seeds."""
+
+    seeds: str
+    points: list[Point]
+
+
+NO_CURVE = Curve("", [])
 
 
 @dataclass
@@ -52,6 +64,7 @@ class Configuration:
         """Return what a reader filters and groups configurations by."""
         return {
             NAME: self.name,
+            GROUP: self.name,
             **self.axes,
             "sweeper.kind": "configuration",
             "sweeper.selected": _said(self.rule),
@@ -66,6 +79,7 @@ class Configuration:
         final, said = "final " * (record.stage == "final"), record.failure
         return {
             NAME: f"{self.name}, {final}seed {record.seed}",
+            GROUP: self.name,
             **self.axes,
             "sweeper.kind": "run",
             **{f"sweeper.{name}": str(getattr(record, name)) for name in FACTS},
@@ -95,6 +109,19 @@ class Configuration:
                     found |= {f"{title(split, metric)}.{k}": v for k, v in of.items() if v is not None}
         return found
 
+    def curve(self, plan: Announced) -> Curve:
+        """Return the curve over the finished tuning seeds, as far as all of them have come."""
+        done = [r for r in self.runs.values() if r.stage == "search" and r.done and r.curve]
+        done = sorted((r for r in done if r.seed in plan.search.seeds), key=lambda r: r.seed)
+        if not done:
+            return NO_CURVE
+        name, end = f"validation/{plan.select.metric}", max(r.started + r.seconds for r in done)
+        points: list[Point] = []
+        for epoch, values in enumerate(zip(*(r.curve for r in done), strict=False), start=1):
+            of = {"mean": sum(values) / len(values), "min": min(values), "max": max(values)}
+            points += [(f"{name}.{which}", value, end, epoch) for which, value in of.items()]
+        return Curve(", ".join(str(r.seed) for r in done), points)
+
     def status(self, closing: bool) -> str:
         """Return FAILED if there are only failures, FINISHED once its fate is known, else if it goes on now."""
         if self.runs and all(STATUS[r.status] == "FAILED" for r in self.runs.values()):
@@ -113,7 +140,7 @@ def title(split: str, metric: str) -> str:
 
 
 def points_of(record: RunRecord, curve: Sequence[Mapping[str, float]]) -> list[Point]:
-    """Return a run's metric points: its results, of a search run on validation alone, then its curves by epoch."""
+    """Return a run's metric points: results, of a search run on validation alone, what it used, curves by epoch."""
     start, seconds = record.started, record.seconds
     points: list[Point] = [
         (title(split, metric), value, start + seconds, 0)
@@ -121,6 +148,8 @@ def points_of(record: RunRecord, curve: Sequence[Mapping[str, float]]) -> list[P
         if split == "validation" or record.stage == "final"
         for metric, value in values.items()
     ]
+    used = {"seconds": seconds, "memory_mb": record.memory_mb, "gpu_memory_mb": record.gpu_memory_mb}
+    points += [(f"system/{name}", value, start + seconds, 0) for name, value in used.items() if value]
     for step, epoch in enumerate(curve, start=1):
         at = start + seconds * step / len(curve)
         points += [(name, value, at, step) for name, value in epoch.items() if name != "epoch"]
@@ -161,6 +190,7 @@ def describe(plan: Announced, table: str, page: str, summary: str) -> str:
     links = {
         "configurations, best first": f"{page}/runs?{VIEW}=best",
         "reported on test": f"{page}/runs?{VIEW}=reported",
+        "curves over report seeds": f"{page}/runs?{VIEW}=curves&compareRunsMode=CHART",
         "table and ledger": f"{page}/runs/{summary}/artifacts?{VIEW.split('&')[0]}",
     }
     return "\n\n".join(
@@ -191,27 +221,66 @@ def views(plan: Announced, found: Iterable[Configuration]) -> dict[str, str]:
     searched = [
         f"params.`{name}`" for name in sorted(searched, key=lambda name: -len(values[name]))[:COLUMNS]
     ]
-    tags = {}
-    for key, name, query, metrics in (
-        ("best", "Configurations, best first", "tags.`sweeper.kind` = 'configuration'", validation + test),
-        ("reported", "Reported on test", "tags.`sweeper.selected` = 'true'", test + validation),
-    ):
-        columns = [*metrics, *searched]
-        state = {
-            "searchFilter": query,
-            "orderByKey": metrics[0],
-            "orderByAsc": direction(plan.select.metric) == "min",
-            "startTime": "ALL",
-            "lifecycleFilter": "Active",
-            "datasetsFilter": [],
-            "modelVersionFilter": "All Runs",
-            "selectedColumns": columns,
-            "columnOrder": columns,
-            "columnWidths": {column: max(90, 8 * len(column) - 40) for column in columns},
-        }
-        view = {"name": name, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)}
-        tags[f"mlflow.sharedViewState.{key}"] = json.dumps(view)
-    return tags
+    metric, configuration = plan.select.metric, "tags.`sweeper.kind` = 'configuration'"
+    shared = {
+        "best": _view("Configurations, best first", configuration, metric, [*validation, *test, *searched]),
+        "reported": _view(
+            "Reported on test", "tags.`sweeper.selected` = 'true'", metric, [*test, *validation, *searched]
+        ),
+        "curves": _view(
+            "Curves over report seeds", "tags.`sweeper.stage` = 'final'", metric, [], **_charts(metric)
+        ),
+    }
+    return {f"mlflow.sharedViewState.{key}": json.dumps(view) for key, view in shared.items()}
+
+
+def _view(name: str, query: str, metric: str, columns: Sequence[str], **more: object) -> dict[str, object]:
+    """Return a saved view of the runs that a query finds, the best by the first column on top."""
+    state = {
+        "searchFilter": query,
+        "orderByKey": columns[0] if columns else "attributes.start_time",
+        "orderByAsc": direction(metric) == "min" if columns else True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {column: max(90, 8 * len(column) - 40) for column in columns},
+        **more,
+    }
+    return {"name": name, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)}
+
+
+def _charts(metric: str) -> dict[str, object]:
+    """Return what groups runs by configuration, so that MLflow draws the mean of each and a band to the extremes."""
+    name, section = f"validation/{metric}", "headline"
+    chart = {
+        "uuid": "headline-curve",
+        "type": "LINE",
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+        "runsCountToCompare": 10,
+        "metricKey": name,
+        "selectedMetricKeys": [name],
+        "xAxisKey": "step",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "selectedXAxisMetricKey": "",
+        "lineSmoothness": 0,
+        "useGlobalLineChartConfig": False,
+        "range": {},
+    }
+    named = {"uuid": section, "name": "Headline metric", "display": True}
+    return {
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": GROUP}]},
+        "useGroupedValuesInCharts": True,
+        "runsHiddenMode": "SHOWALL",
+        "hideEmptyCharts": True,
+        "compareRunCharts": [chart],
+        "compareRunSections": [{**named, "isReordered": False, "deleted": False, "isGenerated": False}],
+    }
 
 
 def _counting(record: Proposed | RunRecord | Shared | Selected) -> list[tuple[str, str]]:

@@ -8,46 +8,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import re
 import shlex
 import sys
-import tempfile
 import threading
 import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
-from sweeper.ledger.records import Record, RunRecord, typed
+from sweeper.ledger.records import Record, RunRecord
 from sweeper.ledger.storage import Storage
-from sweeper.models.errors import UserError, choose, masked, one_line
-from sweeper.tracking import view
-from sweeper.tracking.view import NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from sweeper.models.errors import masked, one_line
+from sweeper.tracking import predictions, view
+from sweeper.tracking.connection import SERVED, Artifacts, Shown, connect, folder_of, make, runs_of
+from sweeper.tracking.view import CURVE, NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
 Values = Mapping[str, Any]
 
 NOTHING: Values = {}
 ARTIFACTS = ("run.json", "curve.json", "predictions*.npz", "best.pt")
+PREDICTIONS, CONFUSION = "predictions.json", "confusion.html"
+OF_STUDY = ("*", "figures/*")
+KIND = {
+    "mlflow.experimentKind": "custom_model_development"
+}  # as MLflow calls what is not about language models
 CLOSE_SECONDS = 60.0
 PAUSE_SECONDS = (0.5, 0.0002)  # between passes, and more per record, so that passes over many cost no more
 KEEP_SECONDS = 300.0  # between uploads of the ledger
 FAILURES = 3  # in one pass, until the server is held to be away
 LONGEST_TEXT = 5000  # what every server admits for a tag
-ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # else a call to a dead server lasts minutes
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
 
 class Tracker:
@@ -85,8 +77,10 @@ class Tracker:
         """Return the line that opens the user interface, and where in it the study is."""
         if self.uri.startswith("http"):
             return f"{self.where.rstrip('/')}/{self.page}"
-        command = f"mlflow ui --backend-store-uri {shlex.quote(self.where)} --port 5000"
-        return f"{command}  # then open http://localhost:5000/{self.page}"
+        command = f"mlflow ui --backend-store-uri {shlex.quote(self.where)}"
+        if folder := folder_of(self.uri):
+            command += f" --artifacts-destination {shlex.quote(str(folder))}"
+        return f"{command} --port 5000  # then open http://localhost:5000/{self.page}"
 
     def _work(self) -> None:
         mirror, records, failures = None, [], 0
@@ -109,28 +103,20 @@ class Tracker:
                 self._news.wait()
 
 
-@dataclass
-class Shown:
-    """What MLflow shows of one of its runs."""
-
-    id: str
-    start: int
-    status: str = "RUNNING"
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
 class Mirror:
     """One study's experiment: what MLflow shows of it, read at first, and what it takes to complete that."""
 
     def __init__(self, uri: str, study: str, storage: Storage) -> None:
         make(uri)
         self.study, self.storage, self.client = study, storage, connect(uri)
-        own = "sql" in uri.split(":")[0]  # a database, unlike a server, has no place for artifacts
-        place = (storage.root / "mlartifacts").as_uri() if own else None
+        self.artifacts = Artifacts.of(self.client, uri)
+        place = None  # of artifacts: a server knows one, a database does not
+        if self.artifacts.folder:
+            place = SERVED
+        elif "sql" in uri.split(":")[0]:
+            place = (storage.root / "mlartifacts").as_uri()
         found = self.client.get_experiment_by_name(study)
-        self.experiment = found.experiment_id if found else self.client.create_experiment(study, place)
+        self.experiment = found.experiment_id if found else self.client.create_experiment(study, place, KIND)
         if found and found.lifecycle_stage == "deleted":
             self.client.restore_experiment(self.experiment)
         self.page = f"#/experiments/{self.experiment}"
@@ -174,6 +160,10 @@ class Mirror:
 
     def _show(self, position: Position, one: Configuration, history: History, closing: bool) -> None:
         """Bring a configuration and its runs up to date."""
+        parent, curve = self.parents.get(position), one.curve(history.plan) if one.settled else view.NO_CURVE
+        if parent and parent.tags.get(CURVE, curve.seeds) != curve.seeds:
+            self._forget(parent)  # as points stay, its curve over other seeds would be drawn over the first
+            del self.parents[position]
         if position not in self.parents:
             start = min((r.started for r in one.runs.values()), default=time.time())
             self.parents[position] = self._create(start, one.tags())
@@ -187,6 +177,11 @@ class Mirror:
                 self.client.delete_run(child.id)
             self.children[parent.id, key] = self._write(record, {**one.run_tags(record), PARENT: parent.id})
         self._change(parent, one.tags(), one.parameters, one.metrics(history.plan))
+        if curve.seeds and CURVE not in parent.tags:
+            self._log(parent, NOTHING, curve.points, {CURVE: curve.seeds})
+            parent.tags[CURVE] = curve.seeds
+        if one.rule and one.settled:
+            self._confuse(parent, one)
         ends = [r.started + r.seconds for r in one.runs.values()]
         self._end(parent, one.status(closing), max(ends, default=time.time()))
 
@@ -197,11 +192,50 @@ class Mirror:
         self._log(child, record.parameters, view.points_of(record, curve))
         with self.storage.lend(self.storage.run(record.key)) as folder:
             for path in sorted(path for name in ARTIFACTS for path in folder.glob(name)):
-                self.client.log_artifact(child.id, str(path))
+                self.artifacts.add(child, path, link=True)
+            if record.stage == "final" and record.done:
+                self._preview(child, predictions.read(folder))
         if record.trace:
-            self.client.log_text(child.id, record.trace, "traceback.txt")
+            self.artifacts.add_text(child, record.trace, "traceback.txt")
         self._end(child, STATUS[record.status], record.started + record.seconds)
         return child
+
+    def _preview(self, run: Shown, found: Mapping[str, predictions.Arrays]) -> None:
+        """Write a final run's predictions as MLflow's pages show them."""
+        if text := predictions.table(found):
+            self.artifacts.add_text(run, text, PREDICTIONS)
+            listed = json.dumps([{"path": PREDICTIONS, "type": "table"}])
+            self._change(run, {"mlflow.loggedArtifacts": listed})
+        squares = {f"test, {name}": predictions.confusion(arrays) for name, arrays in found.items()}
+        if text := predictions.page(squares):
+            self.artifacts.add_text(run, text, CONFUSION)
+
+    def _confuse(self, parent: Shown, one: Configuration) -> None:
+        """Write the confusion matrices of the selected configuration, summed over seeds, once for these runs."""
+        done = {key: record for key, record in sorted(one.runs.items()) if record.done}
+        over = hashlib.sha256(" ".join(f"{key} {r.started}" for key, r in done.items()).encode()).hexdigest()
+        if parent.tags.get("sweeper.confusion") == over:
+            return
+        squares: dict[str, Any] = {}
+        for key, record in done.items():
+            with self.storage.lend(self.storage.run(key)) as folder:
+                found = predictions.read(folder)
+            for name, arrays in found.items():
+                title = (
+                    f"test, {name}, report seeds" if record.stage == "final" else "validation, tuning seeds"
+                )
+                square = predictions.confusion(arrays)
+                if square is not None:
+                    squares[title] = squares.get(title, 0) + square
+        if text := predictions.page(dict(sorted(squares.items(), reverse=True))):  # validation first
+            self.artifacts.add_text(parent, text, CONFUSION)
+        self._change(parent, {"sweeper.confusion": over})
+
+    def _forget(self, parent: Shown) -> None:
+        """Delete a configuration's run and those below it."""
+        for place in [place for place in self.children if place[0] == parent.id]:
+            self.client.delete_run(self.children.pop(place).id)
+        self.client.delete_run(parent.id)
 
     def _retire(self, history: History, found: Mapping[Position, Configuration]) -> None:
         """Mark what an earlier version of this study file showed."""
@@ -219,15 +253,15 @@ class Mirror:
         """Keep the study's files, its table above all, and the records they derive from, in a run of its own."""
         folder = self.storage.study(self.study)
         ledger = "".join(json.dumps(record.raw()) + "\n" for record in history.concerning())
-        files = sorted(path for path in folder.glob("*") if path.is_file())
+        files = sorted(path for name in OF_STUDY for path in folder.glob(name) if path.is_file())
         content = b"".join([ledger.encode(), *(path.read_bytes() for path in files)])
         digest = hashlib.sha256(content).hexdigest()
         if self.summary is None:
             self.summary = self._create(time.time(), {NAME: "study", "sweeper.kind": "study"})
         if self.summary.tags.get("sweeper.content") != digest:
-            self.client.log_text(self.summary.id, ledger, "ledger.jsonl")
+            self.artifacts.add_text(self.summary, ledger, "ledger.jsonl")
             for path in files:
-                self.client.log_artifact(self.summary.id, str(path))
+                self.artifacts.add(self.summary, path, path.relative_to(folder).parent.as_posix().strip("."))
             table = path.read_text() if (path := folder / "table.md").exists() else ""
             note = view.describe(history.plan, table, self.page, self.summary.id)[:LONGEST_TEXT]
             for name, text in {NOTE: note, **view.views(history.plan, found.values())}.items():
@@ -239,7 +273,7 @@ class Mirror:
     def _create(self, start: float, tags: Values) -> Shown:
         tags = {name: value[:LONGEST_TEXT] for name, value in tags.items() if value}
         made = self.client.create_run(self.experiment, _ms(start), tags)
-        return Shown(made.info.run_id, _ms(start), tags=tags)
+        return Shown(made.info.run_id, _ms(start), made.info.artifact_uri, tags=tags)
 
     def _change(self, run: Shown, tags: Values, params: Values = NOTHING, metrics: Values = NOTHING) -> None:
         """Write what differs from what is shown; a parameter never changes."""
@@ -264,57 +298,6 @@ class Mirror:
         elif status != run.status:
             self.client.set_terminated(run.id, status, _ms(end))
         run.status = status
-
-
-def connect(uri: str) -> MlflowClient:
-    """Return a client that keeps off the terminal and gives up soon."""
-    os.environ.update({**ENVIRONMENT, **os.environ})
-    warnings.filterwarnings("ignore", module=r"(mlflow|alembic|sqlalchemy)\b")
-    from mlflow import MlflowClient
-
-    for name in ("mlflow", "alembic", "urllib3.connectionpool"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return MlflowClient(uri)
-
-
-def make(uri: str) -> None:
-    """Make the database of a URI if it is not there; in place once it is whole, as half of one would be for ever."""
-    file = Path(uri.partition("sqlite:///")[2])
-    if file.suffix != ".db" or file.exists():
-        return
-    whole = file.with_name(f"{file.name}.new")
-    whole.unlink(missing_ok=True)
-    connect(f"sqlite:///{whole}")
-    whole.replace(file)
-
-
-def runs_of(client: MlflowClient, experiment: str, query: str) -> Iterator[Shown]:
-    """Yield what MLflow shows of the runs of an experiment that a query finds."""
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs([experiment], query, max_results=1000, page_token=token or None)
-        for info, data in ((run.info, run.data) for run in page):
-            yield Shown(info.run_id, info.start_time, info.status, data.params, data.tags, data.metrics)
-        token = page.token or None
-
-
-def fetch_records(uri: str, study: str) -> list[Record]:
-    """Return a study's records as MLflow keeps them, enough for its table; raise UserError if it has none."""
-    file = uri.partition("sqlite:///")[2]
-    if file and not Path(file).exists():
-        raise UserError(f"there is no MLflow database {file!r}; give the URI of one that a study has written")
-    told = masked(uri)
-    try:
-        client = connect(uri)
-        experiments = {e.name: e.experiment_id for e in client.search_experiments()}
-    except Exception as error:  # whatever MLflow raises
-        raise UserError(f"MLflow at {told} cannot be read ({one_line(error)[:200]})") from error
-    choose("study", study, experiments, f"MLflow at {told}")
-    for run in runs_of(client, experiments[study], "tags.`sweeper.kind` = 'study'"):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(client.download_artifacts(run.id, "ledger.jsonl", folder))
-            return [typed(json.loads(line)) for line in path.read_text().splitlines()]
-    raise UserError(f"experiment {study!r} of MLflow at {told} holds no ledger; no study has written it")
 
 
 def _name(text: str) -> str:

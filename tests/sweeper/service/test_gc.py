@@ -281,3 +281,17 @@ def test_a_storage_that_a_study_uses_is_left_alone(here, swept, store, files):
     assert told.code == 2
     assert "is in use by process" in told.err
     assert files() == before
+
+
+def test_what_mlflow_shows_of_a_run_by_links_goes_with_it(here, swept, store):
+    """Else nothing would be freed; what it shows of other runs stays."""
+    own, other = keys(swept(methods=["joint"])), keys(swept(methods=["ogm"]))
+    links = {}
+    for key in own | other:
+        links[key] = store / "mlartifacts" / f"shown-{key}" / "artifacts" / "best.pt"
+        links[key].parent.mkdir(parents=True)
+        links[key].hardlink_to(store / "runs" / key / "best.pt")
+    told = here("gc")
+    assert f"{len(own)} × the same file among MLflow's artifacts: 0.0 MB" in told.out
+    here("gc", "--remove")
+    assert {key for key, link in links.items() if link.exists()} == other

@@ -1,8 +1,10 @@
 """MLflow shows what the ledger says: all of it, once, after whatever went wrong."""
 
 import contextlib
+import errno
 import io
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,17 +19,26 @@ from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Announced, ArmPlan, Proposed, RunRecord, Selected, Shared
 from sweeper.ledger.storage import Storage
+from sweeper.models.errors import UserError
 from sweeper.reports import report
 from sweeper.study.arms import short_names
 from sweeper.study.schema import Final, Layout, Search, Select
+from sweeper.tracking import connection, predictions
 from sweeper.tracking import view as outline
 from sweeper.tracking import writing as tracking
-from sweeper.tracking.writing import Tracker, fetch_records
+from sweeper.tracking.connection import fetch_records
+from sweeper.tracking.writing import Tracker
 
 AXES = {"dataset": "digits", "encoders": "left: mlp", "fusion": "concat"}
 DEAD = "http://127.0.0.1:9"
 STARTED = 1_700_000_000.25
 EPOCHS = 4
+PREDICTED = {
+    "index": np.array([7, 8, 9]),
+    "target": np.array([0, 1, 1]),
+    "predicted": np.array([[0.75, 0.25], [0.5, 0.5], [0.125, 0.875]], "float32"),
+    "unimodal_left": np.array([[0.25, 0.75], [0.25, 0.75], [0.25, 0.75]], "float32"),
+}
 RULE = "best mean of accuracy on validation over 2 tuning seeds"
 
 
@@ -102,7 +113,7 @@ def written(storage, record):
             {"epoch": e, "loss/fused": 1 / e, "validation/accuracy": v} for e, v in enumerate(record.curve, 1)
         ]
         (folder / "curve.json").write_text(json.dumps(curve))
-        np.savez(folder / "predictions.npz", predicted=np.arange(3))
+        np.savez(folder / "predictions.npz", **PREDICTED)
         (folder / "best.pt").write_bytes(b"weights")
     return record
 
@@ -148,7 +159,7 @@ class View:
     """What MLflow's own client reads."""
 
     def __init__(self, storage, study="study"):
-        self.client = tracking.connect(uri_of(storage))
+        self.client, self.folder = tracking.connect(uri_of(storage)), storage.root / "mlartifacts"
         self.experiment = self.client.get_experiment_by_name(study)
         runs = self.client.search_runs([self.experiment.experiment_id])
         assert len({r.info.run_name for r in runs}) == len(runs)
@@ -167,9 +178,11 @@ class View:
         parent = self[name].info.run_id
         return {n for n, r in self.runs.items() if r.data.tags.get("mlflow.parentRunId") == parent}
 
-    def artifact(self, name, path, folder):
-        with open(self.client.download_artifacts(self[name].info.run_id, path, str(folder)), "rb") as file:
-            return file.read()
+    def artifact(self, name, path):
+        """What a server that is given the folder beside the database would send."""
+        place = self[name].info.artifact_uri
+        assert place == f"mlflow-artifacts:/{self[name].info.run_id}/artifacts"
+        return (self.folder / place.removeprefix("mlflow-artifacts:/") / path).read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -207,6 +220,8 @@ def shown(tmp_path_factory, schema):
     ledger = append(storage, whole_study())
     storage.study("study").mkdir(parents=True)
     report.write(report.build(History.of("study", ledger.records)), storage.study("study"))
+    (storage.study("study") / "figures").mkdir()
+    (storage.study("study") / "figures" / "table.png").write_bytes(b"drawn")
     tracker = mirror(storage)
     return storage, tracker, View(storage)
 
@@ -269,8 +284,9 @@ def test_mean_std_n_are_numpys_with_ddof_1(shown, metric):
 def test_a_parent_has_few_metrics_and_only_the_selected_one_has_test_metrics(shown):
     view = shown[2]
     names = {f"{m}.{s}" for m in ("accuracy", "accuracy.left", "gap") for s in ("mean", "std", "n")}
-    assert set(view["joint #0"].data.metrics) == names
-    assert set(view["joint #1"].data.metrics) == names | {f"test.{name}" for name in names}
+    curve = {f"validation/accuracy.{which}" for which in ("mean", "min", "max")}
+    assert set(view["joint #0"].data.metrics) == names | curve
+    assert set(view["joint #1"].data.metrics) == names | curve | {f"test.{name}" for name in names}
     assert view["lfm #0"].data.metrics == {}  # pruned and diverged: no mean
 
 
@@ -296,19 +312,138 @@ def test_a_child_carries_times_provenance_results_and_curves(shown):
     ]
 
 
-def test_artifacts_can_be_downloaded(shown, tmp_path):
+def test_artifacts_are_there(shown):
     storage, _, view = shown
     for name in ("run.json", "curve.json", "predictions.npz", "best.pt"):
         own = (storage.run("joint-0-search-0") / name).read_bytes()
-        assert view.artifact("joint #0, seed 0", name, tmp_path) == own
-    for name in ("table.md", "table.html", "table.tex", "table.csv"):
-        assert view.artifact("study", name, tmp_path) == (storage.study("study") / name).read_bytes()
+        assert view.artifact("joint #0, seed 0", name) == own
+    for name in ("table.md", "table.html", "table.tex", "table.csv", "figures/table.png"):
+        assert view.artifact("study", name) == (storage.study("study") / name).read_bytes()
 
 
-def test_a_failed_run_tells_why(shown, tmp_path):
+def test_a_runs_files_are_there_once(shown):
+    """A hard link in MLflow's folder; where the file system has none, a copy."""
+    storage, _, view = shown
+    place = storage.root / "mlartifacts" / view["joint #0, seed 0"].info.run_id / "artifacts"
+    for name in ("run.json", "curve.json", "predictions.npz", "best.pt"):
+        assert (place / name).samefile(storage.run("joint-0-search-0") / name)
+    summary = storage.root / "mlartifacts" / view["study"].info.run_id / "artifacts"
+    assert not (summary / "table.md").samefile(storage.study("study") / "table.md")  # it is written anew
+
+
+def test_files_are_copied_where_they_cannot_be_linked(storage, monkeypatch):
+    def refuses(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(connection.os, "link", refuses)
+    append(storage, few(["joint"]))
+    mirror(storage)
+    assert View(storage).artifact("joint #0, seed 0", "best.pt") == b"weights"
+
+
+def test_a_failed_run_tells_why(shown):
     view = shown[2]
     assert view.tag("lfm #1, final seed 102", "error") == "RuntimeError: no convergence"
-    assert view.artifact("lfm #1, final seed 102", "traceback.txt", tmp_path) == b"Traceback: line 7"
+    assert view.artifact("lfm #1, final seed 102", "traceback.txt") == b"Traceback: line 7"
+
+
+def test_a_moved_storage_is_still_whole(storage, tmp_path_factory):
+    """Artifacts by a server at the new place, the table without one, and what is missing by the study's next start."""
+    append(storage, few(["joint"]))
+    mirror(storage)
+    place = tmp_path_factory.mktemp("elsewhere") / "store"
+    shutil.move(storage.root, place)
+    moved = Storage(place)
+    assert fetch_records(uri_of(moved), "study") == list(few(["joint"]))
+    append(moved, [run("joint", 0, "search", 1)])
+    mirror(moved)
+    for seed in (0, 1):
+        assert View(moved).artifact(f"joint #0, seed {seed}", "best.pt") == b"weights"
+    assert not storage.root.exists()
+
+
+def test_what_is_of_a_language_model_is_not_shown(shown):
+    assert shown[2].experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_final_run_shows_its_predictions_as_a_table_and_a_search_run_does_not(shown):
+    view = shown[2]
+    final = view["joint #1, final seed 100"]
+    assert json.loads(final.data.tags["mlflow.loggedArtifacts"]) == [
+        {"path": "predictions.json", "type": "table"}
+    ]
+    assert json.loads(view.artifact("joint #1, final seed 100", "predictions.json")) == {
+        "columns": ["row", "target", "predicted", "predicted by left alone", "probability", "right"],
+        "data": [[7, 0, 0, 1, 0.75, True], [8, 1, 0, 1, 0.5, False], [9, 1, 1, 1, 0.875, True]],
+    }
+    folder = view.folder / view["joint #1, seed 0"].info.run_id / "artifacts"
+    assert {path.name for path in folder.iterdir()} == {
+        "run.json",
+        "curve.json",
+        "predictions.npz",
+        "best.pt",
+    }
+
+
+def test_a_selected_configuration_shows_confusion_over_its_seeds(shown):
+    view = shown[2]
+    page = view.artifact("joint #1", "confusion.html").decode()
+    assert "validation, tuning seeds: 66.7% of 6 right" in page
+    assert "test, clean, report seeds: 66.7% of 9 right" in page
+    assert (
+        "test, clean: 66.7% of 3 right"
+        in view.artifact("joint #1, final seed 100", "confusion.html").decode()
+    )
+    assert not (view.folder / view["joint #0"].info.run_id).exists()
+
+
+def test_predictions_of_numbers_have_errors_and_those_of_many_targets_no_table(tmp_path):
+    number = {"index": np.arange(2), "target": np.array([1.0, 2.0]), "predicted": np.array([1.5, 1.75])}
+    several = {**PREDICTED, "target": np.eye(3)}
+    np.savez(tmp_path / "predictions.npz", **number)
+    np.savez(tmp_path / "predictions-gaussian-5.npz", **several)
+    found = predictions.read(tmp_path)
+    assert json.loads(predictions.table(found))["data"] == [[0, 1.0, 1.5, 0.5], [1, 2.0, 1.75, -0.25]]
+    assert predictions.table({"clean": found["gaussian-5"]}) == ""
+    assert [predictions.confusion(arrays) for arrays in found.values()] == [None, None]
+    assert predictions.page({}) == ""
+
+
+def test_a_configuration_shows_its_mean_curve_between_the_extremes_of_its_seeds(shown):
+    view = shown[2]
+    curves = [run("joint", 0, "search", seed).curve for seed in (0, 1)]
+    one = view["joint #0"]
+    assert one.data.tags["sweeper.curve"] == "0, 1"
+    for name, of in (("mean", np.mean), ("min", np.min), ("max", np.max)):
+        history = view.client.get_metric_history(one.info.run_id, f"validation/accuracy.{name}")
+        assert [m.step for m in history] == [1, 2, 3, 4]
+        assert [m.value for m in history] == pytest.approx(of(curves, axis=0))
+    assert "sweeper.curve" not in view["lfm #0"].data.tags  # none of its runs was finished
+
+
+def test_a_curve_over_more_seeds_takes_the_place_of_the_first(storage):
+    first = [run("joint", 0, "search", 0), selected("joint", 0, {})]
+    append(storage, [plan(["joint"]), proposed("joint", 0), *first])
+    mirror(storage)
+    assert View(storage)["joint #0"].data.tags["sweeper.curve"] == "0"
+    append(storage, [run("joint", 0, "search", 1)])
+    mirror(storage)
+    view = View(storage)
+    assert view["joint #0"].data.tags["sweeper.curve"] == "0, 1"
+    assert view.children("joint #0") == {"joint #0, seed 0", "joint #0, seed 1"}
+    history = view.client.get_metric_history(view["joint #0"].info.run_id, "validation/accuracy.mean")
+    assert len(history) == EPOCHS
+
+
+def test_what_a_run_used_is_among_the_systems_metrics(storage):
+    used = replace(run("joint", 0, "search", 0), memory_mb=800.0)
+    append(storage, [plan(["joint"]), used])
+    mirror(storage)
+    metrics = View(storage)["joint #0, seed 0"].data.metrics
+    assert {k: v for k, v in metrics.items() if k.startswith("system/")} == {
+        "system/seconds": 2.5,
+        "system/memory_mb": 800.0,
+    }
 
 
 def test_saved_views_name_columns_that_exist(shown):
@@ -359,7 +494,7 @@ def test_a_run_of_another_study_counts_for_the_configuration_that_shares_it(stor
 
 
 def test_fetching_an_unknown_study_names_the_known_ones(shown):
-    with pytest.raises(tracking.UserError, match=r"stduy.*study"):
+    with pytest.raises(UserError, match=r"stduy.*study"):
         fetch_records(uri_of(shown[0]), "stduy")
 
 
@@ -381,13 +516,14 @@ def test_a_second_start_writes_nothing(storage):
 
 
 @pytest.mark.parametrize(
-    ("call", "nth"), [("create_run", 9), ("log_batch", 1), ("log_artifact", 2), ("set_terminated", 8)]
+    ("call", "nth"), [("create_run", 9), ("log_batch", 1), ("add", 2), ("set_terminated", 8)]
 )
 def test_a_crash_in_the_middle_is_made_good_at_the_next_start(storage, shown, monkeypatch, call, nth):
     from mlflow import MlflowClient
 
     ledger = append(storage, whole_study())
-    real, calls = getattr(MlflowClient, call), []
+    owner = connection.Artifacts if call == "add" else MlflowClient
+    real, calls = getattr(owner, call), []
 
     def dies(*args, **kwargs):
         calls.append(args)
@@ -395,7 +531,7 @@ def test_a_crash_in_the_middle_is_made_good_at_the_next_start(storage, shown, mo
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(MlflowClient, call, dies)
+    monkeypatch.setattr(owner, call, dies)
     with pytest.raises(KeyboardInterrupt):
         tracking.Mirror(uri_of(storage), "study", storage).update(ledger.records, False)
     monkeypatch.undo()
@@ -453,8 +589,9 @@ def test_passwords_are_told_to_nobody(storage, capfd, monkeypatch, uri, told):
     err = capfd.readouterr().err
     assert f"MLflow at {told} lacks" in err
     assert f"no way to {told}" in err
+    monkeypatch.setattr(connection, "connect", fails)
     if "sqlite" not in uri:
-        with pytest.raises(tracking.UserError) as raised:
+        with pytest.raises(UserError) as raised:
             fetch_records(uri, "study")
         assert str(raised.value) == f"MLflow at {told} cannot be read (no way to {told})"
 
