@@ -11,6 +11,7 @@ from sweeper import bridge
 from sweeper.ledger.provenance import package
 from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import locate
+from sweeper.study.payloads import modules
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, Study
 
@@ -31,7 +32,7 @@ def as_order(
         "arm": run.arm.key,
         **paths,
         "limits": run.limits,
-        "plugins": list(study.plugins),
+        "plugins": modules(run.payload),
         "checkpoints": study.checkpoints,
         "package": package(),
         **need.model_dump(),
@@ -46,7 +47,7 @@ def execute_here(
     given |= {name: order.get(name, False) for name in ("channels_last", "compile")}  # which old orders lack
     threads = max(1, int(order["cpus"]))
     with _at_hand(order) as paths:
-        made = bridge.Order(**given, **paths, plugins=tuple(order["plugins"]), threads=threads)
+        made = bridge.Order(**given, **paths, threads=threads)
         return bridge.execute(made, device or ("cuda" if order["gpus"] else "cpu"), pulse=pulse)
 
 
