@@ -256,7 +256,7 @@ def _signature(kind: str, lineage: list[Class]) -> tuple[dict[str, Parameter], f
         init = own.constructor()
         if init is None:
             continue
-        inherited, more = _arguments(kind, own.source, init)
+        inherited, more = _arguments(kind, own.source, init, own.attributes())
         parameters, given = (
             {**parameters, **{k: p for k, p in inherited.items() if k not in parameters}},
             given | more,
@@ -267,7 +267,7 @@ def _signature(kind: str, lineage: list[Class]) -> tuple[dict[str, Parameter], f
 
 
 def _arguments(
-    kind: str, source: Source, node: ast.FunctionDef
+    kind: str, source: Source, node: ast.FunctionDef, nearer: Mapping[str, ast.expr] | None = None
 ) -> tuple[dict[str, Parameter], frozenset[str]]:
     """Return the keyword-only arguments: those that a study sets, as parameters, and the names of the others."""
     found, given = {}, set()
@@ -276,9 +276,29 @@ def _arguments(
             given.add(argument.arg)
         elif argument.annotation is None:
             raise UserError(
-                f"module {source.module!r}: argument {argument.arg!r} of {node.name} has no type; annotate it"
+                f"{source.at(argument)}: argument {argument.arg!r} of {node.name} has no type; annotate it, as in"
+                f" `{argument.arg}: float`"
             )
         else:
-            own = source.value(argument.annotation)
-            found[argument.arg] = Parameter(own, REQUIRED if default is None else source.value(default))
+            own = source.annotation(argument.annotation)
+            value = REQUIRED if default is None else source.value(default, nearer)
+            found[argument.arg] = Parameter(own, value)
+            if not source.module.startswith(f"{OWN}."):
+                found[argument.arg].check(f"{source.at(argument)}: argument {argument.arg!r} of {node.name}")
+    if not source.module.startswith(f"{OWN}."):
+        _check_keywords(kind, source, node)
     return found, frozenset(given)
+
+
+def _check_keywords(kind: str, source: Source, node: ast.FunctionDef) -> None:
+    """Raise UserError for an argument with a default, or of a dataset's load, that is not keyword-only."""
+    places = (
+        node.args.args
+        if kind == "dataset"
+        else node.args.args[len(node.args.args) - len(node.args.defaults) :]
+    )
+    for argument in places:
+        raise UserError(
+            f"{source.at(argument)}: argument {argument.arg!r} of {node.name} may be given by its place; what a study"
+            " sets is given by name: put `*,` before it"
+        )

@@ -100,7 +100,7 @@ def _fusions(
         if entry.fusion is not None:
             raise UserError(f"method {method.name!r} uses no fusion; leave `fusion` out of its entry")
         return [None]
-    made_for = space.read_file(method.name).get("fusion")
+    made_for = space.read_file(method.full).get("fusion")
     own = entry.fusion or ([{"name": made_for}] if made_for else [])
     return [_checked("fusion", named, plugins) for named in own] or fusions
 
@@ -272,7 +272,7 @@ def _weighed(encoder: Payload, cache: Path | None) -> Payload:
 
 def _each(method: Entry, data: Data, entry: MethodEntry) -> Iterator[tuple[Values, str]]:
     """Yield what multiplies a method's arms: its space file may ask for one per modality, and one on all together."""
-    own = space.read_file(method.name)
+    own = space.read_file(method.full)
     parameter = own.get("per_modality")
     if parameter is None or parameter in entry.space:
         yield {}, ""
