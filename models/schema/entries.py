@@ -199,7 +199,7 @@ def _check_functions(source: Source, dataset: Entry) -> None:
             lacking = {"root", *dataset.parameters} - {a.arg for a in (*own.args.args, *own.args.kwonlyargs)}
             if lacking:
                 raise UserError(
-                    f"module {source.module!r}: {name} (line {own.lineno}) does not take {_listed(lacking)}; a"
+                    f"{source.at(own)}: {name} does not take {_listed(lacking)}; a"
                     " dataset's functions take `root` and all options of its load, or **options"
                 )
 

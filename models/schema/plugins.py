@@ -35,7 +35,7 @@ def full_name(kind: str, name: str, plugins: Iterable[str] = (), own: Iterable[s
     known = entries(kind, used)
     there = [*known.values(), *(e for e in installed(kind) if e.source.module not in used)]
     choose(kind, name, dict.fromkeys([*own, *(e.name for e in there)]))
-    places = {e.full: origin(e) for e in there if e.name == name} | ({name: ""} if name in own else {})
+    places = ({name: ""} if name in own else {}) | {e.full: origin(e) for e in there if e.name == name}
     if len(places) > 1:
         both = " and ".join(place or "the project's own" for place in places.values())
         full = " or ".join(place for place in places if place != name)

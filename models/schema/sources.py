@@ -263,7 +263,7 @@ def _gives_a_value(called: ast.expr, names: Mapping[str, Any]) -> bool:
     try:
         found = names[place]
     except KeyError:
-        return place in PLAIN and not inner
+        return place in PLAIN and place != "type" and not inner
     for name in inner:
         found = getattr(found, name)
     home = (getattr(found, "__module__", None) or "").split(".")[0]

@@ -52,7 +52,9 @@ def installed(beside, monkeypatch):
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1\n")
     points = project["entry-points"][plugins.GROUP].items()
-    (about / "entry_points.txt").write_text(f"[{plugins.GROUP}]\n" + "".join(f"{k} = {v}\n" for k, v in points))
+    (about / "entry_points.txt").write_text(
+        f"[{plugins.GROUP}]\n" + "".join(f"{k} = {v}\n" for k, v in points)
+    )
     plugins.distributed.cache_clear()
     yield beside
     monkeypatch.undo()
@@ -115,7 +117,7 @@ def test_the_study_is_carried_out_with_its_plugins(beside, study, here, tmp_path
     told = here("run", file)
     assert (told.code, len(told.runs)) == (0, 2)
     assert "my_lab.noise.fade-5 / my_lab.metric.balanced_accuracy" in told.table[0]
-    assert len(here("run", file).runs) == 2  # those above
+    assert here("run", file).runs == []
 
 
 @pytest.mark.slow
@@ -126,7 +128,10 @@ def test_an_installed_distribution_is_used_by_the_workers_of_a_sweep(tmp_path, s
     file = tmp_path / "study.yaml"
     brief = {"search": {"configurations": 1, "seeds": [0]}, "final": {"seeds": [100]}, "methods": ["shrink"]}
     file.write_text(yaml.safe_dump({k: v for k, v in {**study, **brief}.items() if k != "plugins"}))
-    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path / 'site'}", "SWEEPER_STORAGE": str(tmp_path / "store")}
+    paths = {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path / 'site'}",
+        "SWEEPER_STORAGE": str(tmp_path / "store"),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "sweeper.cli", "run", str(file)],
         cwd=tmp_path,

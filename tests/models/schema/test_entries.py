@@ -448,9 +448,13 @@ def changed(old, new):
         (
             changed(": float", ""),
             "mine",
-            "module 'mine': argument 'factor' of __init__ has no type; annotate",
+            r"module 'mine' \(.*mine.py:\d+\): argument 'factor' of __init__ has no type; annotate",
         ),
-        (changed("float", "Unknown"), "mine", "module 'mine': 'Unknown' cannot be read without running"),
+        (
+            changed("float", "Unknown"),
+            "mine",
+            r"module 'mine' \(.*\): 'Unknown' cannot be read without running",
+        ),
         (changed("0.5", "compute()"), "mine", r"'compute\(\)' cannot be read .* write types and defaults as"),
         (changed("float", "torch.dtype"), "mine", "'torch.dtype' cannot be read without running"),
         (
