@@ -105,7 +105,7 @@ def check_builds(spec: DataSpec, payload: Mapping[str, Any]) -> None:
     """Build a run's net and method once; raise UserError if its parts do not fit together or cannot be loaded."""
     from sweeper.models.training.build import build_method
 
-    name = payload["method"]["name"]
+    name = payload["method"]["name"].rpartition(".")[2]
     try:
         parts = (payload["encoders"], payload["fusion"], payload["method"])
         method = build_method(spec, *parts, payload["seed"])
