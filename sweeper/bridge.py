@@ -6,13 +6,14 @@ from sweeper.models.data import task as task_of
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.noise.conditions import check as check_condition
 from sweeper.models.data.noise.conditions import parse as parse_condition
-from sweeper.models.maths.metrics import check_metric, direction, is_share
+from sweeper.models.maths.metrics import check_metric, direction, full_metric, is_share
 from sweeper.models.pretrained import local, located
 from sweeper.models.schema.digest import code_digest
 from sweeper.models.schema.entries import Entry, entries, entry
 from sweeper.models.schema.fit import check_fusion, check_method, chosen_augmentations, chosen_encoders
 from sweeper.models.schema.hooks import hooks_of
 from sweeper.models.schema.parameters import REQUIRED, Parameter
+from sweeper.models.schema.plugins import find, full_name, installed, origin
 from sweeper.models.training import settings
 from sweeper.models.training.gradcam import Focus, gradcam
 from sweeper.models.training.run import Order, check_builds, execute, options_of, uncovered, write_json
@@ -38,17 +39,22 @@ __all__ = [
     "entries",
     "entry",
     "execute",
+    "find",
     "fingerprint",
     "fingerprint_files",
+    "full_metric",
+    "full_name",
     "gradcam",
     "hooks_of",
     "inputs",
+    "installed",
     "is_share",
     "kept_bytes",
     "load_dataset",
     "local",
     "located",
     "options_of",
+    "origin",
     "parse_condition",
     "published",
     "settings",

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from typing import Any
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.published import Published
+from sweeper.models.errors import UserError, one_line
 from sweeper.models.schema import entries as registry
 from sweeper.models.values import InputSpec
 
@@ -32,10 +34,11 @@ def load_dataset(
     Raises UserError for an unknown name or option, and for data that are missing or cannot be used.
     """
     entry = registry.entry("dataset", name)
-    load = entry.load()
-    folders = {"root": root, "cache": cache}
-    given = {key: folder for key, folder in folders.items() if key in inspect.signature(load).parameters}
-    return load(**given, **entry.check(options))
+    with _told(entry):
+        load = entry.load()
+        folders = {"root": root, "cache": cache}
+        given = {key: folder for key, folder in folders.items() if key in inspect.signature(load).parameters}
+        return load(**given, **entry.check(options))
 
 
 def fingerprint(
@@ -45,8 +48,8 @@ def fingerprint(
 
     With `cache`, hashes of contents are remembered there. Raises UserError as `load_dataset` does.
     """
-    module, full = _described(name, options)
-    paths = module.files(root=root, **full)
+    with _described(name, options) as (module, full):
+        paths = module.files(root=root, **full)
     locations = registry.entry("dataset", name).locations
     told = {key: value for key, value in full.items() if key not in locations}
     text = json.dumps([name, told, fingerprint_files(paths, cache)], sort_keys=True)
@@ -58,10 +61,10 @@ def inputs(name: str, options: Mapping[str, Any], root: Path | None = None) -> d
 
     Shapes and vocabularies may be those that reading the data would make larger.
     """
-    module, full = _described(name, options)
-    if hasattr(module, "inputs"):
-        return module.inputs(root=root, **full)
-    return {m: reader.spec() for m, reader in module.readers(root=root, **full).items()}
+    with _described(name, options) as (module, full):
+        if hasattr(module, "inputs"):
+            return module.inputs(root=root, **full)
+        return {m: reader.spec() for m, reader in module.readers(root=root, **full).items()}
 
 
 def kept_bytes(name: str, options: Mapping[str, Any], root: Path | None = None) -> int:
@@ -69,17 +72,17 @@ def kept_bytes(name: str, options: Mapping[str, Any], root: Path | None = None) 
 
     Texts and sequences shorter than their reader's length may take less.
     """
-    module, full = _described(name, options)
-    if not hasattr(module, "readers"):
-        return 0
-    rows = len(module.samples(root=root, **full).ids)
-    return rows * sum(reader.sample_bytes for reader in module.readers(root=root, **full).values())
+    with _described(name, options) as (module, full):
+        if not hasattr(module, "readers"):
+            return 0
+        rows = len(module.samples(root=root, **full).ids)
+        return rows * sum(reader.sample_bytes for reader in module.readers(root=root, **full).values())
 
 
 def task(name: str, options: Mapping[str, Any], root: Path | None = None) -> str:
     """Return the task the dataset poses, loading nothing: classification, unless its module says otherwise."""
-    module, full = _described(name, options)
-    return module.task(root=root, **full) if hasattr(module, "task") else "classification"
+    with _described(name, options) as (module, full):
+        return module.task(root=root, **full) if hasattr(module, "task") else "classification"
 
 
 def published(name: str) -> Published | None:
@@ -88,7 +91,23 @@ def published(name: str) -> Published | None:
     return getattr(import_module(entry.source.module), "PUBLISHED", None)
 
 
-def _described(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
-    """Return the dataset's module and all its options, defaults filled in."""
+@contextmanager
+def _described(name: str, options: Mapping[str, Any]) -> Iterator[tuple[ModuleType, dict[str, Any]]]:
+    """Yield the dataset's module and all its options, defaults filled in; what goes wrong within is told as `_told`."""
     entry = registry.entry("dataset", name)
-    return import_module(entry.source.module), entry.defaults() | entry.check(options)
+    with _told(entry):
+        yield import_module(entry.source.module), entry.defaults() | entry.check(options)
+
+
+@contextmanager
+def _told(entry: registry.Entry) -> Iterator[None]:
+    """Turn whatever the code of another module's dataset raises into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of a plug-in, which may raise anything
+        if entry.full == entry.name:
+            raise
+        said = f"{type(error).__name__}: {one_line(error)[:500]}"
+        raise UserError(f"dataset {entry.full!r} cannot be read ({said})") from error

@@ -5,13 +5,15 @@ Shapes: N rows, C classes, L labels, D features. Importing this module loads no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
 from sweeper.models.errors import UserError, choose
+from sweeper.models.schema.entries import Entry, entry
+from sweeper.models.schema.plugins import full_name
 
 DIRECTIONS: dict[str, Literal["max", "min"]] = {
     "accuracy": "max",
@@ -69,18 +71,36 @@ def direction(name: str) -> Literal["max", "min"]:
 
     Raises UserError for an unknown metric.
     """
+    if added := _added(name):
+        return choose("direction", added.facts["better"], ("max", "min"), f"metric {added.full!r}")
     return DIRECTIONS[choose("metric", name.partition("/")[0], DIRECTIONS)]
+
+
+def full_metric(name: str, plugins: Sequence[str]) -> str:
+    """Return a metric with its name in full, if it is one that plug-ins or distributions bring; raise UserError."""
+    own, slash, modality = name.partition("/")
+    return full_name("metric", own, plugins, DIRECTIONS) + slash + modality
 
 
 def is_share(name: str) -> bool:
     """Return whether metric `name`, which may carry a modality after a slash, is a share, from 0 to 1."""
-    return name.partition("/")[0] in SHARES
+    added = _added(name)
+    return added.facts["share"] if added else name.partition("/")[0] in SHARES
 
 
 def check_metric(name: str, task: str) -> None:
     """Raise UserError unless `task` has the metric `name`, which may carry a modality after a slash."""
-    if choose("metric", name.partition("/")[0], OF_TASK[task], task) == name == "weight":
+    if added := _added(name):
+        if task not in added.facts["tasks"]:
+            raise UserError(f"metric {added.full!r} is for {', '.join(added.facts['tasks'])}, not for {task}")
+    elif choose("metric", name.partition("/")[0], OF_TASK[task], task) == name == "weight":
         raise UserError("metric 'weight' is that of a modality; write weight/<modality>")
+
+
+def _added(name: str) -> Entry | None:
+    """Return the metric of another module that a name in full means, which has a dot; None for the project's own."""
+    own = name.partition("/")[0]
+    return entry("metric", own) if "." in own else None
 
 
 def accuracy(probabilities: np.ndarray, target: np.ndarray) -> float:

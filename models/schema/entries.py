@@ -3,6 +3,9 @@
 The signature is the schema: hyper-parameters are the keyword-only arguments of a class or of a dataset's `load`, with
 their types, ranges and defaults. A class is named by its own name in snake case, a dataset by its file. A class has
 the attributes of its bases, and their hyper-parameters where its constructor passes `**options` on.
+
+What another module brings is recognised in the same way, whatever folder it lies in: a subclass of a kind's base, and
+functions `load` and `files` for a dataset. Its full name is that of its module, a dot, and its own.
 """
 
 from __future__ import annotations
@@ -31,6 +34,13 @@ BASES: dict[str, tuple[str, str, str]] = {
     "reader": ("data.readers", f"{OWN}.data.readers.base", "Reader"),
 }
 KINDS = (*BASES, "dataset")
+# kinds whose own are tables (maths/metrics.py, data/noise/corruptions.py), to which other modules add subclasses
+ADDED: dict[str, tuple[str, str]] = {
+    "metric": (f"{OWN}.maths.metric", "Metric"),
+    "condition": (f"{OWN}.data.noise.base", "Noise"),
+}
+# what other modules may bring; tasks are the project's own, since losses, metrics and fusions know them by name
+OPEN: dict[str, tuple[str, str]] = {kind: base[1:] for kind, base in BASES.items() if kind != "task"} | ADDED
 # keyword-only arguments that the caller gives, not a study
 GIVEN: dict[str, frozenset[str]] = {
     "fusion": frozenset({"size", "stages"}),
@@ -53,6 +63,12 @@ class Entry:
     given: frozenset[str]
     doc: str
     facts: dict[str, Any]
+
+    @property
+    def full(self) -> str:
+        """The name that is enough to find it: its own, behind that of its module if that is not of the project."""
+        own = self.source.module.startswith(f"{OWN}.")
+        return self.name if own else f"{self.source.module}.{self.name}"
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return `options` with types and ranges checked; raise UserError for one unknown, unfit or missing."""
@@ -102,26 +118,48 @@ class Entry:
 
 
 def entries(kind: str, plugins: tuple[str, ...] = ()) -> dict[str, Entry]:
-    """Return every entry of `kind` by name; plugin modules add methods. Raises UserError for a name given twice."""
+    """Return every entry of `kind` by name, those of plug-ins included; raise UserError for a name given twice."""
     found = dict(_own(kind))
-    for plugin in plugins if kind == "method" else ():
-        for entry in _plugin(plugin):
-            if entry.name in found:
-                raise UserError(
-                    f"plugin {plugin!r} brings method {entry.name!r}, which exists already; rename its class"
-                )
-            found[entry.name] = entry
+    for plugin in plugins:
+        for entry in brought(plugin):
+            if entry.kind == kind:
+                if entry.name in found:
+                    raise UserError(
+                        f"plugin {plugin!r} brings {kind} {entry.name!r}, which exists already"
+                        f" ({_whence(found[entry.name])}); rename its {'module' if kind == 'dataset' else 'class'}"
+                    )
+                found[entry.name] = entry
     return found
 
 
-def entry(kind: str, name: str, plugins: tuple[str, ...] = ()) -> Entry:
-    """Return the entry called `name`; raise UserError with the nearest name if there is none."""
-    known = entries(kind, plugins) if plugins else _own(kind)
+def entry(kind: str, name: str) -> Entry:
+    """Return the entry of that name, in full if it is of another module; raise UserError with the nearest name."""
+    module, dot, _ = name.rpartition(".")
+    known = {e.full: e for e in brought(module) if e.kind == kind} if dot else _own(kind)
     return known[choose(kind, name, known)]
+
+
+def brought(module: str) -> tuple[Entry, ...]:
+    """Return all that a module of another package brings; raise UserError if that cannot be found, or is nothing."""
+    source = source_of(module, module.split(".")[0])
+    if source is None:
+        raise UserError(
+            f"plugin {module!r} cannot be imported; give a module on PYTHONPATH, like my_package.my_method"
+        )
+    found = _brought(source)
+    if not found:
+        bases = ", ".join(name for _, name in OPEN.values())
+        raise UserError(
+            f"plugin {module!r} defines nothing that a study can name (a subclass of {bases}, or a dataset's load and"
+            " files); define one, or leave the plugin out"
+        )
+    return found
 
 
 @cache
 def _own(kind: str) -> dict[str, Entry]:
+    if kind in ADDED:
+        return {}
     if kind == "dataset":
         return {e.name: e for source in _modules("data.sources") if (e := _dataset(source))}
     folder, *base = BASES[kind]
@@ -138,19 +176,36 @@ def _modules(folder: str) -> Iterator[Source]:
             yield source
 
 
-def _plugin(module: str) -> list[Entry]:
-    source = source_of(module, module.split(".")[0])
-    if source is None:
+@cache
+def _brought(source: Source) -> tuple[Entry, ...]:
+    found = [entry for kind, base in OPEN.items() for entry in _classes(kind, source, *base)]
+    dataset = _dataset(source) if "files" in source.definitions else None
+    if dataset:
+        _check_functions(source, dataset)
+        found.append(dataset)
+    return tuple(found)
+
+
+def _check_functions(source: Source, dataset: Entry) -> None:
+    """Raise UserError unless a dataset's module has the functions that `load` goes with, and they take its options."""
+    if "inputs" not in source.definitions and not {"readers", "samples"} <= source.definitions.keys():
         raise UserError(
-            f"plugin {module!r} cannot be imported; give a module on PYTHONPATH, like my_package.my_method"
+            f"module {source.module!r} defines a dataset's load without `inputs`; define inputs(*, root, **options),"
+            " which returns {modality: InputSpec}"
         )
-    _, *base = BASES["method"]
-    found = list(_classes("method", source, *base))
-    if not found:
-        raise UserError(
-            f"plugin {module!r} defines no subclass of Method; define one, or leave the plugin out"
-        )
-    return found
+    for name in ("files", "inputs", "readers", "samples", "task"):
+        own = source.definitions.get(name)
+        if isinstance(own, ast.FunctionDef) and own.args.kwarg is None:
+            lacking = {"root", *dataset.parameters} - {a.arg for a in (*own.args.args, *own.args.kwonlyargs)}
+            if lacking:
+                raise UserError(
+                    f"{source.at(own)}: {name} does not take {_listed(lacking)}; a"
+                    " dataset's functions take `root` and all options of its load, or **options"
+                )
+
+
+def _whence(entry: Entry) -> str:
+    return f"in {entry.source.module}" if entry.full != entry.name else "one of the project's own"
 
 
 def _classes(kind: str, source: Source, module: str, base: str) -> Iterator[Entry]:
@@ -171,6 +226,10 @@ def _dataset(source: Source) -> Entry | None:
     parameters, given = _arguments("dataset", source, node)
     name, doc = source.module.split(".")[-1], ast.get_docstring(source.tree) or ""
     return Entry("dataset", name, source, "load", parameters, given, doc, {})
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(map(repr, sorted(names)))
 
 
 def _facts(lineage: list[Class], declared: Collection[str]) -> dict[str, Any]:
@@ -197,7 +256,7 @@ def _signature(kind: str, lineage: list[Class]) -> tuple[dict[str, Parameter], f
         init = own.constructor()
         if init is None:
             continue
-        inherited, more = _arguments(kind, own.source, init)
+        inherited, more = _arguments(kind, own.source, init, own.attributes())
         parameters, given = (
             {**parameters, **{k: p for k, p in inherited.items() if k not in parameters}},
             given | more,
@@ -208,7 +267,7 @@ def _signature(kind: str, lineage: list[Class]) -> tuple[dict[str, Parameter], f
 
 
 def _arguments(
-    kind: str, source: Source, node: ast.FunctionDef
+    kind: str, source: Source, node: ast.FunctionDef, nearer: Mapping[str, ast.expr] | None = None
 ) -> tuple[dict[str, Parameter], frozenset[str]]:
     """Return the keyword-only arguments: those that a study sets, as parameters, and the names of the others."""
     found, given = {}, set()
@@ -217,9 +276,29 @@ def _arguments(
             given.add(argument.arg)
         elif argument.annotation is None:
             raise UserError(
-                f"module {source.module!r}: argument {argument.arg!r} of {node.name} has no type; annotate it"
+                f"{source.at(argument)}: argument {argument.arg!r} of {node.name} has no type; annotate it, as in"
+                f" `{argument.arg}: float`"
             )
         else:
-            own = source.value(argument.annotation)
-            found[argument.arg] = Parameter(own, REQUIRED if default is None else source.value(default))
+            own = source.annotation(argument.annotation)
+            value = REQUIRED if default is None else source.value(default, nearer)
+            found[argument.arg] = Parameter(own, value)
+            if not source.module.startswith(f"{OWN}."):
+                found[argument.arg].check(f"{source.at(argument)}: argument {argument.arg!r} of {node.name}")
+    if not source.module.startswith(f"{OWN}."):
+        _check_keywords(kind, source, node)
     return found, frozenset(given)
+
+
+def _check_keywords(kind: str, source: Source, node: ast.FunctionDef) -> None:
+    """Raise UserError for an argument with a default, or of a dataset's load, that is not keyword-only."""
+    places = (
+        node.args.args
+        if kind == "dataset"
+        else node.args.args[len(node.args.args) - len(node.args.defaults) :]
+    )
+    for argument in places:
+        raise UserError(
+            f"{source.at(argument)}: argument {argument.arg!r} of {node.name} may be given by its place; what a study"
+            " sets is given by name: put `*,` before it"
+        )

@@ -41,6 +41,25 @@ class Parameter:
         except (ValueError, TypeError):  # pydantic's own, or it is not what JSON can say, such as bytes
             raise UserError(f"{where} is {value!r}; admissible: {self.admissible}") from None
 
+    def check(self, where: str) -> None:
+        """Raise UserError unless a study can say values of the type, and the default is one."""
+        from pydantic.errors import PydanticUserError
+
+        try:
+            admissible = self.admissible
+        except (PydanticUserError, TypeError):  # what is no type of plain data, or no type at all
+            raise UserError(
+                f"{where} has a type that no study can say; admissible are int, float, bool, str, Path, Literal[…],"
+                " lists, tuples and mappings of these, and | None"
+            ) from None
+        if self.default is not REQUIRED:
+            try:
+                self.admit(self.default, where)
+            except UserError:
+                raise UserError(
+                    f"{where} has the default {self.default!r}; by its type admissible: {admissible}"
+                ) from None
+
     @property
     def is_path(self) -> bool:
         """Whether it is the place of a file or folder."""
@@ -66,6 +85,8 @@ def _words(schema: dict[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return " | ".join(map(_yaml, schema.get("enum", [schema.get("const")])))
     kind = schema.get("type")
+    if kind == "array" and "prefixItems" in schema:
+        return f"a list of {len(schema['prefixItems'])}: {', '.join(map(_words, schema['prefixItems']))}"
     if kind == "array":
         return f"a list of {_words(schema.get('items', {}))}"
     if kind == "object":

@@ -13,14 +13,22 @@ from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ForwardRef, Literal, get_args, get_origin
 
-from sweeper.models.errors import UserError
+from sweeper.models.errors import UserError, one_line
 
 HOME = Path(__file__).resolve().parents[1]
 OWN = "sweeper.models"
 # what an annotation or a default may take from elsewhere; importing these is cheap
 LIGHT = {"typing", "types", "pathlib", "collections", "math", "annotated_types", "pydantic"}
+# the builtins that they may use
+PLAIN = {
+    own.__name__: own
+    for own in (
+        *(bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, type, object),
+        *(abs, len, max, min, range, round, sorted, sum),
+    )
+}
 STDLIB, INSTALLED = sysconfig.get_paths()["stdlib"], {"site-packages", "dist-packages"}
 
 
@@ -46,12 +54,22 @@ class Source:
                 f"module {self.module!r} is not valid Python: {error.msg} in line {error.lineno}"
             ) from None
 
+    def at(self, node: ast.AST) -> str:
+        """Return where a node of it stands, in words: its module, file and line."""
+        return f"module {self.module!r} ({self.path}:{getattr(node, 'lineno', 1)})"
+
     @cached_property
     def definitions(self) -> dict[str, ast.stmt]:
-        """The top-level statements by the names that they define."""
+        """The top-level statements by the names that they define; of two branches of one, the first counts."""
+        return self._defined(self.tree.body)
+
+    def _defined(self, body: list[ast.stmt]) -> dict[str, ast.stmt]:
         found: dict[str, ast.stmt] = {}
-        for node in self.tree.body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        for node in body:
+            if isinstance(node, ast.If | ast.Try):
+                handled = [stmt for handler in getattr(node, "handlers", ()) for stmt in handler.body]
+                found |= self._defined([*node.orelse, *handled]) | self._defined(node.body)
+            elif isinstance(node, ast.ClassDef | ast.FunctionDef):
                 found[node.name] = node
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 found |= {(a.asname or a.name).split(".")[0]: node for a in node.names}
@@ -78,19 +96,33 @@ class Source:
             return source.class_named(original) if source else None
         return None
 
-    def value(self, node: ast.expr) -> Any:  # noqa: ANN401 - whatever the expression gives
-        """Return what an annotation, a default or a class attribute says; raise UserError if only running can tell."""
+    def value(self, node: ast.expr, nearer: Mapping[str, ast.expr] | None = None) -> Any:  # noqa: ANN401 - any
+        """Return what an annotation, a default or a class attribute says; raise UserError if only running can tell.
+
+        It is computed from literals and names, `nearer` ones before those of the module; no code of the module runs.
+        """
+        names = _Names(self, nearer or {})
         try:
-            return eval(
-                compile(ast.Expression(node), str(self.path), "eval"), {}, _Names(self)
-            )  # of the project
+            _check_plain(node, names)
+            return eval(compile(ast.Expression(node), str(self.path), "eval"), {"__builtins__": PLAIN}, names)
         except UserError:
             raise
         except Exception as error:  # whatever evaluating raises
             raise UserError(
-                f"module {self.module!r}: {ast.unparse(node)!r} cannot be read without running the module ({error});"
-                " write types and defaults as literals, or as names of types and constants"
+                f"{self.at(node)}: {ast.unparse(node)!r} cannot be read without running the module ({one_line(error)});"
+                " write types and defaults as literals, simple arithmetic, or names of types and constants"
             ) from None
+
+    def annotation(self, node: ast.expr) -> Any:  # noqa: ANN401 - any type
+        """Return the type that an annotation says, quoted or not; raises as `value`, and for quotes within it."""
+        found = self.value(node)
+        while isinstance(found, str):
+            found = self.value(_expression(found, node, self))
+        if _quoted(found):
+            raise UserError(
+                f"{self.at(node)}: type {ast.unparse(node)} has quotes within it; write it without"
+            )
+        return found
 
     def named(self, name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
         """Return the value of a name at the module's top level."""
@@ -103,8 +135,10 @@ class Source:
                 return source.named(original)
             if node.module and node.module.split(".")[0] in LIGHT:
                 return getattr(import_module(node.module), original)
-        if isinstance(node, ast.Import) and name in LIGHT:
-            return import_module(name)
+        if isinstance(node, ast.Import):
+            meant = next((a.name for a in node.names if a.asname == name), name)
+            if meant.split(".")[0] in LIGHT:
+                return import_module(meant)
         raise KeyError(name)
 
     def _module_named(self, name: str, *inner: str) -> Source | None:
@@ -181,12 +215,14 @@ class Class:
 
 
 class _Names(Mapping[str, Any]):
-    """The names of a module, as its expressions see them; Python's own come after the module's."""
+    """The names of a module, as its expressions see them, a class's own before; Python's own come after both."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, nearer: Mapping[str, ast.expr]) -> None:
+        self.source, self.nearer = source, nearer
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+        if name in self.nearer:
+            return self.source.value(self.nearer[name])
         return self.source.named(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -194,6 +230,44 @@ class _Names(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.source.definitions)
+
+
+def _expression(text: str, node: ast.expr, source: Source) -> ast.expr:
+    """Return the expression that a quoted annotation holds."""
+    try:
+        return ast.copy_location(ast.parse(text, mode="eval").body, node)
+    except SyntaxError:
+        raise UserError(f"{source.at(node)}: {text!r} is no type") from None
+
+
+def _quoted(kind: object) -> bool:
+    """Say whether a type holds names that are yet to be looked up."""
+    literal = get_origin(kind) is Literal
+    return isinstance(kind, ForwardRef) or (not literal and any(map(_quoted, get_args(kind))))
+
+
+def _check_plain(node: ast.expr, names: Mapping[str, Any]) -> None:
+    """Raise ValueError for an expression that could do more than give a value."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Attribute) and inner.attr.startswith("_"):
+            raise ValueError(f"it uses {inner.attr!r}")
+        if isinstance(inner, ast.Call) and not _gives_a_value(inner.func, names):
+            raise ValueError(f"it calls {ast.unparse(inner.func)}")
+
+
+def _gives_a_value(called: ast.expr, names: Mapping[str, Any]) -> bool:
+    """Say whether calling it does no more: a function of PLAIN or math, or a class that annotations are made of."""
+    place, *inner = ast.unparse(called).split(".") if isinstance(called, ast.Name | ast.Attribute) else [""]
+    if not all(map(str.isidentifier, (place, *inner))):
+        return False
+    try:
+        found = names[place]
+    except KeyError:
+        return place in PLAIN and place != "type" and not inner
+    for name in inner:
+        found = getattr(found, name)
+    home = (getattr(found, "__module__", None) or "").split(".")[0]
+    return home == "math" or (home in LIGHT and (isinstance(found, type) or found.__name__ == "Field"))
 
 
 def statements_in(node: ast.AST) -> list[ast.AST]:

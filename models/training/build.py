@@ -36,7 +36,6 @@ def build_method(
     fusion: Named | None,
     method: Named,
     seed: int,
-    plugins: tuple[str, ...] = (),
 ) -> Method:
     """Return the method on a fresh net; each part draws its weights from a stream of its own.
 
@@ -46,7 +45,7 @@ def build_method(
     method needs one width. Raises UserError for unknown names or options, a task or a number of modalities that the
     method does not support, and parts that do not fit together.
     """
-    chosen = entry("method", method["name"], plugins)
+    chosen = entry("method", method["name"])
     wanted = entry("fusion", fusion["name"]) if fusion else None
     named = encoders_of(spec, encoders, wanted, chosen)
     parts = {m: _encoder(m, own, spec, seed) for m, own in named.items()}

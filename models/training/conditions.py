@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,13 +18,19 @@ Columns = dict[str, np.ndarray]
 
 
 def under(
-    method: Method, dataset: Dataset, rows: np.ndarray, condition: str, device: torch.device | str = "cpu"
+    method: Method,
+    dataset: Dataset,
+    rows: np.ndarray,
+    condition: str,
+    device: torch.device | str = "cpu",
+    more: Collection[str] = (),
 ) -> tuple[dict[str, float], Columns]:
     """Return (metrics, predictions) on `rows` under a condition.
 
-    Metrics are means over the condition's repeats, `headline/hit:a+b` among them: the task's first metric on the
-    rows where just the modalities a and b were hit (`hit:none`: on those left clean). Predictions are `columns`
-    of all repeats, one after another, with `repeat` (R · N,) and `hit_<m>` (R · N,) bool beside them.
+    Metrics, with those of other modules that `more` names, are means over the condition's repeats, `headline/hit:a+b`
+    among them: the task's first metric on the rows where just the modalities a and b were hit (`hit:none`: on those
+    left clean). Predictions are `columns` of all repeats, one after another, with `repeat` (R · N,) and `hit_<m>` (R ·
+    N,) bool beside them.
     """
     wanted = parse(condition)
     dtype = method.dtype
@@ -36,7 +42,7 @@ def under(
         own = columns(found)
         if wanted.changes:
             own |= {"repeat": np.full(len(rows), repeat)} | {f"hit_{m}": hit for m, hit in feed.hits.items()}
-        scores.append(all_scores(method.task, found) | by_hit(method.task, found, feed.hits))
+        scores.append(all_scores(method.task, found, more) | by_hit(method.task, found, feed.hits))
         parts.append(own)
     return means(scores), {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import isnan, prod
 
@@ -13,6 +14,7 @@ from sweeper.models import parallel
 from sweeper.models.data.feed import Feed
 from sweeper.models.maths import metrics, reliability
 from sweeper.models.method import Method
+from sweeper.models.schema.entries import entry
 from sweeper.models.tasks.base import Task
 from sweeper.models.tasks.classification import Classification
 
@@ -96,15 +98,17 @@ def quick_scores(task: Task, found: Evaluation) -> dict[str, float]:
     return scores if distance is None else scores | {"modality_distance": distance}
 
 
-def all_scores(task: Task, found: Evaluation) -> dict[str, float]:
+def all_scores(task: Task, found: Evaluation, more: Collection[str] = ()) -> dict[str, float]:
     """Return every metric of the task for the fused prediction and, by `metric/modality`, for each modality.
 
-    Those of reliability are for classification; they and `weight/modality`, the mean weight, are there where the
-    method says what they need. What is undefined, such as the correlation of a constant weight, is left out.
+    With them go those of other modules that `more` names in full. Those of reliability are for classification; they and
+    `weight/modality`, the mean weight, are there where the method says what they need. What is undefined, such as the
+    correlation of a constant weight, is left out.
     """
-    scores = quick_scores(task, found) | _scores_of(task, found.predicted, found.target)
+    added = {name.partition("/")[0] for name in more if "." in name.partition("/")[0]}
+    scores = quick_scores(task, found) | _scores_of(task, found.predicted, found.target, added)
     for m, rows in _alone(found).items():
-        own = _scores_of(task, found.unimodal[m][rows], found.target[rows])
+        own = _scores_of(task, found.unimodal[m][rows], found.target[rows], added)
         scores |= {f"{name}/{m}": value for name, value in own.items()}
     weights = {m: found.extra[f"weight/{m}"] for m in found.unimodal if f"weight/{m}" in found.extra}
     scores |= {f"weight/{m}": float(weight.mean()) for m, weight in weights.items()}
@@ -118,8 +122,12 @@ def _alone(found: Evaluation) -> dict[str, np.ndarray]:
     return {m: own for m, own in rows.items() if own.any()}
 
 
-def _scores_of(task: Task, predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
+def _scores_of(
+    task: Task, predicted: np.ndarray, target: np.ndarray, added: Collection[str]
+) -> dict[str, float]:
     scores = task.score(predicted, target)
+    further = {name: float(entry("metric", name).load()()(predicted, target)) for name in sorted(added)}
+    scores |= {name: value for name, value in further.items() if not isnan(value)}
     if isinstance(task, Classification):
         scores["ece"] = reliability.calibration_error(predicted, target)
         scores["aurc"] = reliability.aurc(1 - predicted.max(1), predicted.argmax(1) == target)

@@ -49,7 +49,6 @@ class Order:
     data_root: Path | None = None
     cache: Path | None = None
     limits: Mapping[str, float] | None = None
-    plugins: tuple[str, ...] = ()
     checkpoints: str = "best"
     training: Path | None = None
     threads: int | None = None
@@ -104,14 +103,14 @@ def execute(
     return result
 
 
-def check_builds(spec: DataSpec, payload: Mapping[str, Any], plugins: tuple[str, ...]) -> None:
+def check_builds(spec: DataSpec, payload: Mapping[str, Any]) -> None:
     """Build a run's net and method once; raise UserError if its parts do not fit together or cannot be loaded."""
     from sweeper.models.training.build import build_method
 
-    name = payload["method"]["name"]
+    name = payload["method"]["name"].rpartition(".")[2]
     try:
         parts = (payload["encoders"], payload["fusion"], payload["method"])
-        method = build_method(spec, *parts, payload["seed"], plugins)
+        method = build_method(spec, *parts, payload["seed"])
     except UserError:
         raise
     except Exception as error:  # of a plugin, say
@@ -172,7 +171,7 @@ def _carried_out(
     dataset = _datasets.get(named["name"], options_of(named), order.data_root, order.cache)
     dataset, encoders = _encoded(order, dataset, device, pulse)
     parts = (encoders, payload["fusion"], payload["method"])
-    method = build_method(spec_of_nets(dataset), *parts, payload["seed"], order.plugins)
+    method = build_method(spec_of_nets(dataset), *parts, payload["seed"])
     place(method, device, channels_last=order.channels_last, compile=order.compile)
     predictions: dict[str, dict[str, np.ndarray]] = {}
     earlier = _finished(folder)
@@ -187,7 +186,7 @@ def _carried_out(
         name = "predictions" if condition == "clean" else f"predictions-{condition}"
         rows = dataset.rows["test"]
         result["metrics"][f"test/{condition}"], predictions[name] = under(
-            method, dataset, rows, condition, device
+            method, dataset, rows, condition, device, _metrics(payload)
         )
     if parallel.rank() == 0:
         for name, kept in predictions.items():
@@ -205,7 +204,7 @@ def _encoded(
     from sweeper.models.training.build import encoders_of, reads_of
 
     payload, spec = order.payload, dataset.spec
-    method = entry("method", payload["method"]["name"], order.plugins)
+    method = entry("method", payload["method"]["name"])
     fusion = entry("fusion", payload["fusion"]["name"]) if payload["fusion"] else None
     encoders = encoders_of(spec, payload["encoders"], fusion, method)
     own = (m for m, named in encoders.items() if entry("encoder", named["name"]).facts["normalizes"])
@@ -262,7 +261,7 @@ def _trained(
     found = evaluate(method, splits.validation)
     result = {
         "status": "pruned" if outcome.stopped else "done",
-        "metrics": {"validation": all_scores(method.task, found)},
+        "metrics": {"validation": all_scores(method.task, found, _metrics(payload))},
         "curve": [epoch[f"validation/{metric}"] for epoch in outcome.curve],
         "epochs": len(outcome.curve),
         "best_epoch": outcome.best_epoch,
@@ -275,6 +274,11 @@ def _trained(
         if order.checkpoints != "all" and not order.training:
             resume.unlink(missing_ok=True)
     return result, columns(found)
+
+
+def _metrics(payload: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that a run is asked for by name; those of its task it has anyhow."""
+    return [payload["metric"], *payload.get("metrics", ())]
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:

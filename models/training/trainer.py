@@ -211,7 +211,7 @@ class _Run:
         found = evaluate(method, self.splits.validation)
         scores, wanted = quick_scores(method.task, found), (self.metric, phase.metric or self.metric)
         if not {*wanted} <= scores.keys():
-            scores = all_scores(method.task, found)
+            scores = all_scores(method.task, found, wanted)
         for name in wanted:
             choose("metric", name, scores, "what this method is scored by")
         self._put_by((_worth(scores[wanted[1]], wanted[1]), -scores["loss"]))

@@ -20,7 +20,8 @@ def caption(history: History) -> list[str]:
     return [
         f"Study {plan.study}: selected by {'; '.join(rules) or 'nothing yet'}.",
         f"Budget per method and arm: {_budget(plan)} configurations ({_sampler(search)}, the published defaults"
-        f" first){_within(history)}, racing {search.racing}, early stopping {search.early_stopping}; {_spent(history)}.",
+        f" first){_within(history)}, racing {search.racing}, early stopping {search.early_stopping};"
+        f" {_spent(history)}.",
         f"Tuning seeds {_listed(search.seeds)}; report seeds {_listed(plan.final.seeds)}.",
         f"Test looks per arm: {_listed(sorted(looks))}.",
         *_kept(history),

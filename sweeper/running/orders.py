@@ -12,6 +12,7 @@ from sweeper.ledger.provenance import package
 from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import locate
 from sweeper.running.heartbeats import Heart
+from sweeper.study.payloads import modules
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, Study
 
@@ -32,7 +33,7 @@ def as_order(
         "arm": run.arm.key,
         **paths,
         "limits": run.limits,
-        "plugins": list(study.plugins),
+        "plugins": modules(run.payload),
         "checkpoints": study.checkpoints,
         "package": package(),
         **need.model_dump(),
@@ -51,7 +52,7 @@ def execute_here(
     threads = max(1, int(order["cpus"]))
     device = device or ("cuda" if order["gpus"] else "cpu")
     with _at_hand(order) as paths, Heart(order) as heart:
-        made = bridge.Order(**given, **paths, plugins=tuple(order["plugins"]), threads=threads)
+        made = bridge.Order(**given, **paths, threads=threads)
         return bridge.execute(made, device, on_epoch=heart, pulse=pulse)
 
 

@@ -8,7 +8,18 @@ import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sweeper.bridge import REQUIRED, Entry, Parameter, entries, entry, hooks_of, published, settings
+from sweeper.bridge import (
+    REQUIRED,
+    Entry,
+    Parameter,
+    entries,
+    find,
+    hooks_of,
+    installed,
+    origin,
+    published,
+    settings,
+)
 from sweeper.study import space
 
 WIDTH = 120
@@ -19,14 +30,19 @@ PRESETS = "Configuration 0 takes the value under `published`, or under the prese
 
 def methods(names: Sequence[str]) -> Iterator[str]:
     """Yield the lines on the named methods in full, or on all in brief; raise UserError for an unknown name."""
-    chosen = [entry("method", name) for name in names]
-    return _pages(map(_method, chosen)) if chosen else _overview(list(entries("method").values()))
+    chosen = [find("method", name) for name in names]
+    return _pages(map(_method, chosen)) if chosen else _overview(_every("method"))
 
 
 def parts(kind: str, names: Sequence[str]) -> Iterator[str]:
     """Yield the same on datasets, encoders or whatever else a study names."""
-    chosen = [entry(kind, name) for name in names]
-    return _pages(map(_part, chosen)) if chosen else _parts(entries(kind).values())
+    chosen = [find(kind, name) for name in names]
+    return _pages(map(_part, chosen)) if chosen else _parts(_every(kind))
+
+
+def _every(kind: str) -> list[Entry]:
+    """Return the project's own and what installed distributions bring."""
+    return [*entries(kind).values(), *installed(kind)]
 
 
 def _pages(pages: Iterator[Iterator[str]]) -> Iterator[str]:
@@ -53,7 +69,7 @@ def _overview(every: Sequence[Entry]) -> Iterator[str]:
 
 def _method(method: Entry) -> Iterator[str]:
     """Yield all that is known of a method."""
-    own = space.read_file(method.name)
+    own = space.read_file(method.full)
     common = space.read_file("common").get("space", {}) if method.facts["trains"] else {}
     spaces = {
         "search space": own.get("space") or {},
@@ -131,7 +147,7 @@ def _choices(values: Sequence[Any]) -> str:
 
 def _paper(method: Entry) -> tuple[str, str]:
     """Return the first author with the venue, and the year, as far as the citation has the form."""
-    found = CITATION.fullmatch(space.read_file(method.name).get("cite", ""))
+    found = CITATION.fullmatch(space.read_file(method.full).get("cite", ""))
     if not found:
         return "", ""
     authors = re.split(", | and ", found["authors"])
@@ -185,7 +201,7 @@ def _part(part: Entry) -> Iterator[str]:
 
 def _published(part: Entry) -> Iterator[str]:
     """Yield what to download and where to put it, what it should hold, under which terms, and its known flaws."""
-    found = published(part.name) if part.kind == "dataset" else None
+    found = published(part.name) if part.kind == "dataset" and part.full == part.name else None
     if found is None:
         return
     counts = ", ".join(f"{split} {count:,}" for split, count in found.counts.items())
@@ -210,11 +226,13 @@ def _published(part: Entry) -> Iterator[str]:
 
 def _title(e: Entry) -> Iterator[str]:
     yield from [e.name, "=" * len(e.name), e.doc, ""]
+    yield from [f"from {origin(e)}", ""] if origin(e) else []
 
 
 def _summary(e: Entry) -> str:
-    """Return the first paragraph of its docstring; a dataset's begins with its name."""
-    return " ".join(e.doc.split("\n\n")[0].split()).removeprefix(f"`{e.name}`: ")
+    """Return the first paragraph of its docstring, a dataset's without its name, and where it is from."""
+    said = " ".join(e.doc.split("\n\n")[0].split()).removeprefix(f"`{e.name}`: ")
+    return f"{said} (from {origin(e)})" if origin(e) else said
 
 
 def _default(parameter: Parameter) -> str:

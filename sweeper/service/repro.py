@@ -17,6 +17,7 @@ from sweeper.ledger.records import RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
 from sweeper.running.orders import execute_here
+from sweeper.study.payloads import added
 
 TOLERANCE = 1e-6
 CONFIDENCE = 0.95
@@ -167,7 +168,7 @@ def _parts(order: Mapping[str, Any]) -> Iterator[bridge.Entry]:
     """Yield what a run names, whose code its digest is of."""
     payload = order["payload"]
     dataset = payload["dataset"]
-    yield bridge.entry("method", payload["method"]["name"], tuple(order["plugins"]))
+    yield bridge.entry("method", payload["method"]["name"])
     yield bridge.entry("dataset", dataset["name"])
     root = Path(order["data_root"]) if order["data_root"] else None
     yield bridge.entry("task", bridge.task_of(dataset["name"], bridge.options_of(dataset), root=root))
@@ -177,6 +178,7 @@ def _parts(order: Mapping[str, Any]) -> Iterator[bridge.Entry]:
         yield bridge.entry("encoder", encoder["name"])
     for own in payload["augment"].values():
         yield from (bridge.entry("augmentation", named["name"]) for named in own)
+    yield from added(payload)
 
 
 def _distance(then: float, now: float) -> float:

@@ -20,6 +20,7 @@ from sweeper.models.memory import uncollected
 from sweeper.service.ending import telling
 from sweeper.service.session import Session, Workspace
 from sweeper.study.arms import Arm
+from sweeper.study.payloads import modules
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
 from sweeper.study.unfold import Unfit, unfold
@@ -169,7 +170,8 @@ def make_ready(
 
         processes.own(workspace.storage.root)
         try:
-            cluster.start(study.plugins)
+            used = {name for arm in arms for name in modules(arm.payload({}, "final", 0))}
+            cluster.start(sorted(used))
             room.check(study.resources)
             refused = checks.result()
             tools.result()
@@ -200,7 +202,7 @@ def check(
             if arm.dataset != named:
                 continue
             try:
-                bridge.check_builds(found.spec, arm.payload(arm.defaults(), "final", 0), tuple(study.plugins))
+                bridge.check_builds(found.spec, arm.payload(arm.defaults(), "final", 0))
             except UserError as error:
                 if unfit is None:
                     raise UserError(f"arm {arm.name}: {error}") from None

@@ -26,7 +26,8 @@ def own_key(work: str, key: str) -> str:
 class Arm:
     """One dataset × encoders × fusion × method of a study, its fixed values and the space that is searched.
 
-    `reads` are its modalities, `code` is the digest of the code that its runs use. Where `any_code` counts, the arm and
+    `reads` are its modalities, `code` is the digest of the code that its runs use, and `tested_code` that of
+    final runs where noise or `metrics` of other modules make it another. Where `any_code` counts, the arm and
     its proposals are the same under any, and `stand_in` (work, key) gives the key of a run that counts for one to be
     done.
     """
@@ -45,6 +46,8 @@ class Arm:
     metric: str
     code: str
     proposer: tuple[str, int]
+    tested_code: str = ""
+    metrics: tuple[str, ...] = ()
     any_code: bool = False
     stand_in: Callable[[str, str], str] = own_key
 
@@ -103,18 +106,20 @@ class Arm:
         values = {**self.base, **parameters}
         train = {k.removeprefix("train."): v for k, v in values.items() if k.startswith("train.")}
         method = {k: v for k, v in values.items() if not k.startswith("train.")}
+        final = stage == "final"
         return {
             "dataset": self.dataset,
             "encoders": self.encoders,
             "augment": self.augment,
             "fusion": self.fusion,
-            "method": {"name": self.method.name, **method},
+            "method": {"name": self.method.full, **method},
             "train": train,
             "metric": self.metric,
             "conditions": self.tested(stage),
             "stage": stage,
             "seed": seed,
-            "code": self.code,
+            "code": self.tested_code if final and self.tested_code else self.code,
+            **({"metrics": list(self.metrics)} if final and self.metrics else {}),
         }
 
 

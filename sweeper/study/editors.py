@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sweeper.bridge import entries
+from sweeper.bridge import entries, installed
 from sweeper.study.schema import Study
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema, with the names of all parts there are; others stay admissible, since plug-ins bring some.
+    """Return the schema, with the names of all that is installed; others stay admissible, since plug-ins bring some.
 
     It knows names, types and ranges of keys. Whether parts fit together, and what they take, `sweeper plan` says.
     """
@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
         ("augmentation", study["augment"]["additionalProperties"]),
     ):
         for place in places:
-            _offer(list(entries(kind)), place)
+            _offer([e.name for e in (*entries(kind).values(), *installed(kind))], place)
     return {"$schema": DIALECT, **found}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper import bridge
+from sweeper.bridge import Entry
 
 Payload = dict[str, Any]
 
@@ -24,6 +25,23 @@ def identity(payload: Payload) -> Payload:
     dataset.pop("label", None)
     encoders = {m: _placeless("encoder", named) for m, named in own["encoders"].items()}
     return {**own, "dataset": dataset, "encoders": encoders}
+
+
+def modules(payload: Payload) -> list[str]:
+    """Return the modules of other packages that bring something of what a payload names: they stand in full names."""
+    augmentations = [named for own in payload["augment"].values() for named in own]
+    parts = [payload["dataset"], payload["method"], *payload["encoders"].values(), *augmentations]
+    names = [named["name"] for named in [*parts, payload["fusion"]] if named]
+    names += [entry.full for entry in added(payload)]
+    return sorted({name.rpartition(".")[0] for name in names if "." in name})
+
+
+def added(payload: Payload) -> list[Entry]:
+    """Return the metrics and the noise of other modules that a run is scored by and tested under."""
+    metrics = [metric.partition("/")[0] for metric in (payload["metric"], *payload.get("metrics", ()))]
+    noise = [bridge.parse_condition(label).kind for label in payload["conditions"]]
+    found = [("metric", name) for name in metrics] + [("condition", name) for name in noise]
+    return [bridge.entry(kind, name) for kind, name in found if "." in name]
 
 
 def _placeless(kind: str, named: Mapping[str, Any]) -> Payload:

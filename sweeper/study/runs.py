@@ -12,12 +12,8 @@ from sweeper.study.arms import Arm
 from sweeper.study.payloads import Payload, digest
 from sweeper.study.space import Values
 
-OWN = (
-    "method",
-    "train",
-    "stage",
-    "seed",
-)  # what differs between the payloads of an arm's runs, conditions aside
+# what differs between the payloads of an arm's runs, conditions aside
+OWN = ("method", "train", "stage", "seed", "code", "metrics")
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Run:
     def identity(self) -> Payload:
         """The payload without what changes no weight: what depends on the run, and the rest as all of its arm's."""
         payload = self.payload
-        return {name: payload[name] if name in OWN else v for name, v in self.arm.identity.items()}
+        return {**self.arm.identity, **{name: payload[name] for name in OWN if name in payload}}
 
     @cached_property
     def work(self) -> str:

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
-from sweeper.bridge import direction, parse_condition
+from sweeper.bridge import direction, full_metric, parse_condition
 from sweeper.models.errors import UserError, choose
 from sweeper.study import space, yamls
 from sweeper.study.places import place
@@ -45,8 +53,8 @@ def _axis(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
     return choose("axis", value, AXES)
 
 
-def _condition(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    return parse_condition(value).label
+def _condition(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - YAML value before validation
+    return parse_condition(value, info.context["plugins"]).label
 
 
 def _one_or_several(one: Any) -> BeforeValidator:  # noqa: ANN401 - a type
@@ -216,7 +224,7 @@ def load(name: str, overrides: Iterable[str] = ()) -> Study:
 def parse(raw: Mapping[str, Any], where: str = "study") -> Study:
     """Return the checked study; raises UserError in one sentence."""
     try:
-        study = Study.model_validate(raw)
+        study = Study.model_validate(raw, context={"plugins": _plugins(raw)})
     except ValidationError as error:
         raise UserError(_sentence(error, where)) from None
     both = sorted(set(study.search.seeds) & set(study.final.seeds))
@@ -229,10 +237,20 @@ def parse(raw: Mapping[str, Any], where: str = "study") -> Study:
             raise UserError(
                 f"{where}: axis {axis!r} is in report.rows and in report.columns; it belongs into one"
             )
-    direction(study.select.metric)
-    for metric in study.report.metrics:
+    select, *reported = (full_metric(m, study.plugins) for m in (study.select.metric, *study.report.metrics))
+    for metric in (select, *reported):
         direction(metric)
-    return study
+    named = {
+        "select": study.select.model_copy(update={"metric": select}),
+        "report": study.report.model_copy(update={"metrics": reported}),
+    }
+    return study.model_copy(update=named)
+
+
+def _plugins(raw: Mapping[str, Any]) -> list[str]:
+    """Return the plug-ins of a study that is not checked yet."""
+    named = raw.get("plugins")
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
 def dump(study: Study) -> str:

@@ -27,7 +27,7 @@ def space_of(
 
     `more` is what the study says of this dataset and this method.
     """
-    own, where, modalities = space.read_file(method.name), f"method {method.name!r}", list(inputs)
+    own, where, modalities = space.read_file(method.full), f"method {method.name!r}", list(inputs)
     settings = bridge.settings.parameters(modalities)
     schema = {f"train.{k}": p for k, p in settings.items()} | method.parameters
     given = {
@@ -102,7 +102,7 @@ def _preset(own: Mapping[str, Any], entry: MethodEntry, where: str) -> Mapping[s
 
 def _modalities(method: Entry, fixed: Values, domains: Space, modalities: list[str]) -> list[str]:
     """Return the modalities that a method reads: all, unless a parameter of it names one."""
-    parameter = space.read_file(method.name).get("per_modality")
+    parameter = space.read_file(method.full).get("per_modality")
     if parameter is None:
         return modalities
     named = domains[parameter].choices if parameter in domains else (fixed[parameter],)

@@ -13,7 +13,7 @@ from sweeper.bridge import Entry, InputSpec
 from sweeper.models.errors import Misfit, UserError, choose
 from sweeper.study import searched, space
 from sweeper.study.arms import OF_ENCODER, Arm
-from sweeper.study.payloads import Payload
+from sweeper.study.payloads import Payload, added
 from sweeper.study.places import place
 from sweeper.study.schema import EncoderSet, MethodEntry, Study
 from sweeper.study.space import Values
@@ -54,10 +54,9 @@ def unfold(
 
     With a list `unfit`, an arm whose parts do not fit together is noted there instead, if there is another.
     """
-    methods = bridge.entries("method", tuple(study.plugins))
-    entries = [(methods[choose("method", entry.name, methods)], entry) for entry in study.methods]
-    fusions = [_checked("fusion", named) for named in study.fusion]
-    datasets = [_data(named, data_root) for named in study.dataset]
+    entries = [(bridge.find("method", entry.name, study.plugins), entry) for entry in study.methods]
+    fusions = [_checked("fusion", named, study.plugins) for named in study.fusion]
+    datasets = [_data(named, data_root, study.plugins) for named in study.dataset]
     everywhere = {m for data in datasets for m in data.inputs}
     _check_names(study, everywhere)
     for data in datasets:
@@ -67,11 +66,11 @@ def unfold(
         without = not method.facts["encodes"] and len(study.encoders) > 1  # it is there once beside all sets
         if without and encoders is not study.encoders[0]:
             continue
-        fuse = _fusions(method, entry, fusions)
+        fuse = _fusions(method, entry, fusions, study.plugins)
         for fusion, (more, suffix) in itertools.product(fuse, _each(method, data, entry)):
             axes = {
                 "dataset": _label("dataset", data.payload),
-                "encoders": "none" if without else _encoder_label(encoders, data),
+                "encoders": "none" if without else _encoder_label(encoders, data, study.plugins),
                 "fusion": _label("fusion", fusion) if fusion else "none",
                 "method": (entry.label or method.name) + suffix,
             }
@@ -93,15 +92,17 @@ def unfold(
     )  # last, because reading the data may take long and fills the cache
 
 
-def _fusions(method: Entry, entry: MethodEntry, fusions: Sequence[Payload]) -> Sequence[Payload | None]:
+def _fusions(
+    method: Entry, entry: MethodEntry, fusions: Sequence[Payload], plugins: Sequence[str]
+) -> Sequence[Payload | None]:
     """Return what an entry fuses by: its own choice, the one its method is made for, or the study's; or nothing."""
     if not method.facts["fuses"]:
         if entry.fusion is not None:
             raise UserError(f"method {method.name!r} uses no fusion; leave `fusion` out of its entry")
         return [None]
-    made_for = space.read_file(method.name).get("fusion")
+    made_for = space.read_file(method.full).get("fusion")
     own = entry.fusion or ([{"name": made_for}] if made_for else [])
-    return [_checked("fusion", named) for named in own] or fusions
+    return [_checked("fusion", named, plugins) for named in own] or fusions
 
 
 def _arm(
@@ -129,15 +130,21 @@ def _arm(
     fixed, domains, published, used = searched.space_of(study, method, entry, encoders, data.inputs, own)
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
-    named = {m: e for m, e in encoders.named.items() if m in kinds}
+    there = {*inputs, *(spec.kind for spec in inputs.values())}
+    named = {m: _found("encoder", e, study.plugins) for m, e in encoders.named.items() if m in there}
     read = bridge.chosen_encoders(inputs, named, reads, data.name) if method.facts["encodes"] else {}
     encoded = {m: _checked("encoder", e) for m, e in read.items()}
     changed = study.augment if method.facts["trains"] else {}
-    wanted = {m: [_checked("augmentation", e) for e in own] for m, own in changed.items() if m in kinds}
+    wanted = {
+        m: [_checked("augmentation", e, study.plugins) for e in own]
+        for m, own in changed.items()
+        if m in kinds
+    }
     augment = bridge.chosen_augmentations(inputs, wanted, data.name)
     parts += [bridge.entry("encoder", e["name"]) for e in encoded.values()]
     parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
-    return Arm(
+    metrics = tuple(m for m in study.report.metrics if "." in m.partition("/")[0])
+    arm = Arm(
         axes=axes,
         dataset=data.payload,
         reads=tuple(inputs),
@@ -150,10 +157,14 @@ def _arm(
         published=published,
         conditions=tuple(study.conditions),
         metric=study.select.metric,
-        code=bridge.code_digest(parts),
+        code="",
+        metrics=metrics,
         proposer=(study.search.sampler, study.search.seed),
         any_code=study.reuse == "any",
     )
+    search, final = (added(arm.payload({}, stage, 0)) for stage in ("search", "final"))
+    tested = bridge.code_digest([*parts, *final]) if final != search else ""
+    return replace(arm, code=bridge.code_digest([*parts, *search]), tested_code=tested)
 
 
 def _check_names(study: Study, everywhere: set[str]) -> None:
@@ -178,18 +189,23 @@ def _check_metrics(study: Study, data: Data, everywhere: set[str]) -> None:
             choose("modality", modality, data.inputs if selects else everywhere, f"{place} {metric!r}")
 
 
-def _checked(kind: str, named: Mapping[str, Any]) -> Payload:
-    """Return a part's name and all its options, defaults filled in."""
+def _found(kind: str, named: Mapping[str, Any], plugins: Sequence[str]) -> Payload:
+    """Return what a study says of a part, its name in full."""
     if not isinstance(named.get("name"), str):
         raise UserError(
             f"{kind} {dict(named)!r} has no name; write {kind}: NAME or {kind}: {{name: NAME, option: value}}"
         )
-    entry = bridge.entry(kind, named["name"])
-    options = entry.check({k: v for k, v in named.items() if k != "name"})
-    return {"name": entry.name, **entry.defaults(), **options}
+    return {**named, "name": bridge.full_name(kind, named["name"], plugins)}
 
 
-def _data(named: Mapping[str, Any], data_root: Path | None) -> Data:
+def _checked(kind: str, named: Mapping[str, Any], plugins: Sequence[str] = ()) -> Payload:
+    """Return a part's name in full and all its options, defaults filled in."""
+    options = _found(kind, named, plugins)
+    entry = bridge.entry(kind, options.pop("name"))
+    return {"name": entry.full, **entry.defaults(), **entry.check(options)}
+
+
+def _data(named: Mapping[str, Any], data_root: Path | None, plugins: Sequence[str]) -> Data:
     """Return a dataset of the study, its paths made absolute."""
     label, own = named.get("label"), named.get("space", {})
     for key, value, kind, admissible in (
@@ -198,7 +214,7 @@ def _data(named: Mapping[str, Any], data_root: Path | None) -> Data:
     ):
         if not isinstance(value, kind):
             raise UserError(f"dataset {named.get('name')!r}: {key} is {value!r}; admissible: {admissible}")
-    payload = _checked("dataset", {k: v for k, v in named.items() if k not in ("label", "space")})
+    payload = _checked("dataset", {k: v for k, v in named.items() if k not in ("label", "space")}, plugins)
     for key in bridge.entry("dataset", payload["name"]).locations:
         payload[key] = str(place(f"{key} of dataset {payload['name']!r}", payload[key], data_root))
     options = bridge.options_of(payload)
@@ -256,7 +272,7 @@ def _weighed(encoder: Payload, cache: Path | None) -> Payload:
 
 def _each(method: Entry, data: Data, entry: MethodEntry) -> Iterator[tuple[Values, str]]:
     """Yield what multiplies a method's arms: its space file may ask for one per modality, and one on all together."""
-    own = space.read_file(method.name)
+    own = space.read_file(method.full)
     parameter = own.get("per_modality")
     if parameter is None or parameter in entry.space:
         yield {}, ""
@@ -275,13 +291,14 @@ def _label(kind: str, named: Payload) -> str:
     entry = bridge.entry(kind, named["name"])
     changed = {k: v for k, v in named.items() if k in entry.parameters and v != entry.parameters[k].default}
     said = [Path(v).stem if k in entry.locations else f"{k} {v}" for k, v in changed.items()]
-    return named["name"] + (f" ({', '.join(said)})" if said else "")
+    return entry.name + (f" ({', '.join(said)})" if said else "")
 
 
-def _encoder_label(encoders: EncoderSet, data: Data) -> str:
+def _encoder_label(encoders: EncoderSet, data: Data, plugins: Sequence[str]) -> str:
     """Return the encoders that a set names for a dataset, in words."""
     used = {m if m in encoders.named else spec.kind for m, spec in data.inputs.items()}
     named = {m: e for m, e in encoders.named.items() if m in used}
     return encoders.label or (
-        ", ".join(f"{m}: {_label('encoder', _checked('encoder', e))}" for m, e in named.items()) or "default"
+        ", ".join(f"{m}: {_label('encoder', _checked('encoder', e, plugins))}" for m, e in named.items())
+        or "default"
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import inf
 from typing import Any, Literal, get_type_hints
 
 from sweeper.models.data.noise.corruptions import CORRUPTIONS
 from sweeper.models.errors import UserError, choose
+from sweeper.models.schema.entries import entry
 from sweeper.models.schema.parameters import Parameter
+from sweeper.models.schema.plugins import full_name
 from sweeper.models.schema.ranges import Count, Share
-from sweeper.models.values import DataSpec
+from sweeper.models.values import DataSpec, InputKind
 
 # the levels at which everything is struck; of decibels, those at which either sound or noise is all that is heard
 LARGEST = {"salt": 100.0, "words": 10.0, "time": 10.0, "dropout": 10.0, "white": 100.0}
@@ -51,11 +53,15 @@ class Condition:
         for name, kind in get_type_hints(Condition, include_extras=True).items():
             admitted = Parameter(kind, None).admit(getattr(self, name), f"{where}: {name}")
             object.__setattr__(self, name, tuple(sorted(admitted)) if name == "modalities" else admitted)
-        known = ["clean", *CORRUPTIONS[self.mode]]
+        added = self.mode == "clean" and "." in self.kind
+        known = [self.kind] if added else ["clean", *CORRUPTIONS[self.mode]]
         choose("condition", self.kind, known, "" if self.mode == "clean" else f"mode {self.mode!r}")
         if self.kind == "clean" and any(getattr(self, f.name) != f.default for f in fields(self)[1:]):
             raise UserError("condition 'clean' has a level or options; it takes none")
         least, most = LEAST.get(self.kind, 0.0), LARGEST.get(self.kind, inf)
+        if added:
+            largest = entry("condition", self.kind).facts["largest"]
+            most = inf if largest is None else largest
         distinct = len({*self.modalities}) == len(self.modalities)
         for name, ok, admissible in (
             (
@@ -93,20 +99,22 @@ LABEL = re.compile(r"([^-@( ]+)(?:-([^@( ]+))?(?:@([^( ]+))?(?: \((.+)\))?")
 OPTIONS = {"share": float, "mode": str, "repeats": int, "seed": int}
 
 
-def parse(value: str | Mapping[str, Any]) -> Condition:
+def parse(value: str | Mapping[str, Any], plugins: Sequence[str] | None = None) -> Condition:
     """Return the condition of a label, such as gaussian-5 or salt-10@left+right, or of a mapping.
 
-    A mapping gives the label as `name`, and modalities, share, mode, repeats or seed beside it. Raises UserError.
+    A mapping gives the label as `name`, and modalities, share, mode, repeats or seed beside it. Noise that these
+    plug-ins or distributions bring may be called by its own name; without `plugins`, by its name in full alone. Raises
+    UserError.
     """
     if isinstance(value, str):
-        return Condition(**_fields(value))
+        return Condition(**_fields(value, plugins))
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         raise UserError(
             f"condition {value!r} has no name; write one like gaussian-5, or a mapping with a name"
         )
     beside = dict(value)
     name = beside.pop("name")
-    told = _fields(name)
+    told = _fields(name, plugins)
     for key in beside:
         choose("key", key, ["modalities", *OPTIONS], f"condition {name!r}")
         if key in told:
@@ -114,7 +122,7 @@ def parse(value: str | Mapping[str, Any]) -> Condition:
     return Condition(**told, **beside)
 
 
-def _fields(label: str) -> dict[str, Any]:
+def _fields(label: str, plugins: Sequence[str] | None) -> dict[str, Any]:
     """Return the fields that a label names; raise UserError if it cannot be read."""
     match = LABEL.fullmatch(label.strip())
     if not match:
@@ -122,7 +130,10 @@ def _fields(label: str) -> dict[str, Any]:
             f"condition {label!r} cannot be read; write it like gaussian-5 or salt-10@left (share 1)"
         )
     kind, level, modalities, bracket = match.groups()
-    choose("condition", kind, ["clean", *CORRUPTIONS["clean"]])
+    own = ["clean", *CORRUPTIONS["clean"]]
+    if plugins is not None:
+        kind = full_name("condition", kind, plugins, own)
+    choose("condition", kind, [entry("condition", kind).full] if "." in kind else own)
     if level is None and kind != "clean":
         raise UserError(f"condition {label!r} has no level; write it like {kind}-5")
     options = dict(option.partition(" ")[::2] for option in bracket.split(", ")) if bracket else {}
@@ -146,7 +157,7 @@ def check(condition: Condition, spec: DataSpec) -> None:
     """Raise UserError if the condition names a modality that the dataset lacks or fits none that it is meant for."""
     if condition.kind == "clean":
         return
-    where, fits = f"condition {condition.label!r}", CORRUPTIONS[condition.mode][condition.kind]
+    where, fits = f"condition {condition.label!r}", fitting(condition)
     for m in condition.modalities:
         kind = spec.modalities[choose("modality", m, spec.modalities, f"{where}, dataset {spec.name!r}")].kind
         if kind not in fits:
@@ -160,6 +171,13 @@ def check(condition: Condition, spec: DataSpec) -> None:
 
 def targets(condition: Condition, spec: DataSpec) -> list[str]:
     """Return the modalities that the condition is for."""
-    fits = CORRUPTIONS[condition.mode][condition.kind]
+    fits = fitting(condition)
     named = condition.modalities or spec.modalities
     return [m for m, s in spec.modalities.items() if m in named and s.kind in fits]
+
+
+def fitting(condition: Condition) -> Collection[InputKind]:
+    """Return the kinds of input that a condition fits."""
+    if "." in condition.kind:
+        return entry("condition", condition.kind).facts["takes"]
+    return CORRUPTIONS[condition.mode][condition.kind]

@@ -14,10 +14,12 @@ import numpy as np
 
 from sweeper.models.data.dataset import Dataset
 from sweeper.models.data.noise.conditions import Condition, check, targets
-from sweeper.models.data.noise.corruptions import CORRUPTIONS, FREQUENCIES
+from sweeper.models.data.noise.corruptions import CORRUPTIONS, FREQUENCIES, Corruption
 from sweeper.models.data.statistics import Statistics
 from sweeper.models.errors import UserError
+from sweeper.models.schema.entries import entry
 from sweeper.models.streams import numpy_stream, stream_seed
+from sweeper.models.values import InputKind
 
 
 def corrupted(
@@ -114,9 +116,16 @@ class Corrupted:
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Return the rows numbered `rows` (B,) as a new array (B, ...)."""
         block, own = np.array(self.array[rows], self.dtype), self.condition
-        corrupt, lengths = CORRUPTIONS[own.mode][own.kind][self.train.kind], self.train.lengths
+        corrupt, lengths = _corruption(own, self.train.kind), self.train.lengths
         for i in np.flatnonzero(self.hit[rows]):
             generator = numpy_stream(own.seed, "noise", self.repeat, self.modality, rows[i])
             there = slice(None) if lengths is None else slice(lengths[rows[i]])  # what follows is not there
             block[i][there] = corrupt(block[i][there], own.level, generator, self.train)
         return block
+
+
+def _corruption(condition: Condition, kind: InputKind) -> Corruption:
+    """Return what a condition does to a sample of a kind of input."""
+    if "." in condition.kind:
+        return entry("condition", condition.kind).load()()
+    return CORRUPTIONS[condition.mode][condition.kind][kind]

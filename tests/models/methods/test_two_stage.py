@@ -269,9 +269,9 @@ def test_only_regressors_matched_to_noise_limit_what_rw_is_tested_under():
     matched = {"name": "rw", "match": "matched", "noise": ["feature-40", label]}
     assert made(**matched, data=data).conditions == ("clean", "feature-40", label)
     payload = {"method": matched, "encoders": {}, "fusion": None, "seed": 0, "conditions": ["clean", label]}
-    check_builds(data.spec, payload, ())
+    check_builds(data.spec, payload)
     with pytest.raises(UserError, match=r"'rw' cannot be tested under 'feature-10'; admissible: clean, feat"):
-        check_builds(data.spec, payload | {"conditions": ["feature-10"]}, ())
+        check_builds(data.spec, payload | {"conditions": ["feature-10"]})
 
 
 def test_rw_pools_the_rows_of_all_conditions():

@@ -23,6 +23,7 @@ def anew(monkeypatch):
         sources._places.cache_clear()
         digest._needed.cache_clear()
         entries._own.cache_clear()
+        entries._brought.cache_clear()
 
     forget()
     yield forget

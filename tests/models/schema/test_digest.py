@@ -27,8 +27,8 @@ def digest(**changes):
     return code_digest([entry(kind, name) for kind, name in {**USED, **changes}.items()])
 
 
-def reached(*used, plugins=()):
-    return set(closure([entry(kind, name, plugins).source for kind, name in used]))
+def reached(*used):
+    return set(closure([entry(kind, name).source for kind, name in used]))
 
 
 def test_a_copy_of_the_code_has_the_same_digest(home, anew, monkeypatch):
@@ -157,12 +157,12 @@ PLUGIN = {
 
 
 def of_plugin():
-    return code_digest([entry("method", "mine", ("lab.method",))])
+    return code_digest([entry("method", "lab.method.mine")])
 
 
 def test_a_plugin_reaches_its_helpers_and_ours_and_no_library(written):
     written(PLUGIN)
-    found = reached(("method", "mine"), plugins=("lab.method",))
+    found = reached(("method", "lab.method.mine"))
     own = {name for name in found if not name.startswith("sweeper.")}
     assert own == {
         *("lab", "lab.method", "lab.parts", "lab.parts.first", "lab.parts.second", "lab.far", "lab.lazy"),

@@ -176,7 +176,7 @@ def test_a_plugin_brings_a_method_that_is_named_checked_and_built(written):
     assert found.defaults() == {"factor": 0.5}
     assert found.facts == {name: getattr(Method, name) for name in found.facts}
     assert {"tasks", "modalities", "fuses", "reads", "held_out"} <= set(found.facts)
-    built = build_method(synthetic().spec, {}, {"name": "concat"}, {"name": "mine"}, 0, ("mine.method",))
+    built = build_method(synthetic().spec, {}, {"name": "concat"}, {"name": "mine.method.mine"}, 0)
     assert isinstance(built, Method)
     with pytest.raises(UserError, match="unknown method 'mine'"):
         registry.entry("method", "mine")
@@ -437,16 +437,24 @@ def changed(old, new):
     [
         ({}, "absent.method", "plugin 'absent.method' cannot be imported; give a module on PYTHONPATH"),
         ({"mine": ""}, "mine.absent", "plugin 'mine.absent' cannot be imported"),
-        ({"mine": "x = 1"}, "mine", "plugin 'mine' defines no subclass of Method; define one, or leave"),
-        ({"mine": "class Method: pass\nclass Mine(Method): pass"}, "mine", "defines no subclass of Method"),
+        (
+            {"mine": "x = 1"},
+            "mine",
+            r"plugin 'mine' defines nothing that a study can name \(a subclass of Method, ",
+        ),
+        ({"mine": "class Method: pass\nclass Mine(Method): pass"}, "mine", "defines nothing that a study"),
         ({"mine": "class Mine(:"}, "mine", "module 'mine' is not valid Python: .* in line 1"),
         (changed("Mine", "Joint"), "mine", "plugin 'mine' brings method 'joint', which exists already"),
         (
             changed(": float", ""),
             "mine",
-            "module 'mine': argument 'factor' of __init__ has no type; annotate",
+            r"module 'mine' \(.*mine.py:\d+\): argument 'factor' of __init__ has no type; annotate",
         ),
-        (changed("float", "Unknown"), "mine", "module 'mine': 'Unknown' cannot be read without running"),
+        (
+            changed("float", "Unknown"),
+            "mine",
+            r"module 'mine' \(.*\): 'Unknown' cannot be read without running",
+        ),
         (changed("0.5", "compute()"), "mine", r"'compute\(\)' cannot be read .* write types and defaults as"),
         (changed("float", "torch.dtype"), "mine", "'torch.dtype' cannot be read without running"),
         (
@@ -467,7 +475,8 @@ def test_two_plugins_may_not_bring_one_name(written):
     written({"one": PLUGIN, "two": PLUGIN})
     assert set(of("one")) == {"mine"}
     with pytest.raises(
-        UserError, match="plugin 'two' brings method 'mine', which exists already; rename its class"
+        UserError,
+        match=r"plugin 'two' brings method 'mine', which exists already \(in one\); rename its class",
     ):
         of("one", "two")
 

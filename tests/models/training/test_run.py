@@ -67,7 +67,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], d
         )
         monkeypatch.syspath_prepend(tmp_path)
         sys.modules.pop("own_method", None)
-        return {"method": {"name": "own"}, "plugins": ("own_method",)}
+        return {"method": {"name": "own_method.own"}}
 
     return write
 
@@ -309,7 +309,7 @@ SPEC = load_dataset("synthetic", run.options_of(DATASET)).spec
 
 
 def test_what_fits_together_builds():
-    run.check_builds(SPEC, payload("final", conditions=["clean", "gaussian-5"]), ())
+    run.check_builds(SPEC, payload("final", conditions=["clean", "gaussian-5"]))
 
 
 @pytest.mark.parametrize(
@@ -327,12 +327,12 @@ def test_what_fits_together_builds():
 )
 def test_what_does_not_fit_together_is_refused(changes, told):
     with pytest.raises(UserError, match=told):
-        run.check_builds(SPEC, payload("final", **changes), ())
+        run.check_builds(SPEC, payload("final", **changes))
 
 
 def test_a_method_that_fits_to_every_condition_may_be_tested_under_each():
     matched = {"name": "rw", "match": "matched", "noise": ["salt-5"]}
-    run.check_builds(SPEC, payload("final", method=matched, fusion=None, conditions=["clean", "salt-5"]), ())
+    run.check_builds(SPEC, payload("final", method=matched, fusion=None, conditions=["clean", "salt-5"]))
 
 
 def test_what_a_plugin_raises_when_it_is_built_is_told_in_one_sentence(tmp_path, monkeypatch):
@@ -342,4 +342,4 @@ def test_what_a_plugin_raises_when_it_is_built_is_told_in_one_sentence(tmp_path,
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"method 'odd' cannot be built \(ValueError: no way\)"):
-        run.check_builds(SPEC, payload(method={"name": "odd"}), ("no_way",))
+        run.check_builds(SPEC, payload(method={"name": "no_way.odd"}))

@@ -28,7 +28,7 @@ def forget() -> Iterator[Callable[[], None]]:
     """Let go of what was read of any source, as a new process would have."""
 
     def call() -> None:
-        for known in (entries._own, sources._source, sources._places, digest._digest):
+        for known in (entries._own, entries._brought, sources._source, sources._places, digest._digest):
             known.cache_clear()
 
     yield call

@@ -655,7 +655,7 @@ def test_a_plugin_is_a_method_like_any_other(plugin):
     assert arm.axes["method"] == "my_method"
     assert arm.defaults()["factor"] == 0.5
     assert arm.payload(arm.defaults(), "search", 0)["method"] == {
-        "name": "my_method",
+        "name": "my_package.my_method.my_method",
         "factor": 0.5,
         "kind": "a",
     }
@@ -678,4 +678,6 @@ def test_a_plugin_that_is_wrong_is_told(plugin, plugins, method, sentence):
 
 def test_a_plugin_without_a_method_is_told(plugin):
     plugin.write_text("x = 1\n")
-    assert "'my_package.my_method' defines no subclass of Method" in refusal(plugins=["my_package.my_method"])
+    assert "'my_package.my_method' defines nothing that a study can name (a subclass of Method, " in refusal(
+        plugins=["my_package.my_method"]
+    )
