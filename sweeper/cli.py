@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from sweeper.commands import catalogue, reports, status, storage, studies
+from sweeper.ledger.uris import named
 from sweeper.models.errors import UserError, one_line
 
-STORAGE = "sweeps"
 COMMANDS = {
     **studies.COMMANDS,
     **status.COMMANDS,
@@ -96,9 +96,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         own = commands.add_parser(name, help=command.text, description=command.text)
-        own.add_argument(
-            "--storage", default=os.environ.get("SWEEPER_STORAGE", STORAGE), metavar="DIR-OR-URI"
-        )
+        own.add_argument("--storage", default=named(), metavar="DIR-OR-URI")
         command.arguments(own)
     return top
 

@@ -161,7 +161,8 @@ def test_no_shared_module_names_a_method():
 
 
 def test_there_is_no_circle_of_imports():
-    edges = {module: own(imports(path), SOURCES) for module, path in SOURCES.items()}
+    # what the package itself offers is imported when it is asked for
+    edges = {m: own(imports(path, at_import=m == "sweeper"), SOURCES) for m, path in SOURCES.items()}
 
     def reaches(start: str, goal: str, seen: set[str]) -> bool:
         return any(

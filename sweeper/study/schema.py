@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -173,6 +175,26 @@ class Study(Strict):
     report: Layout = Layout()
     plugins: list[str] = []
 
+    @classmethod
+    def of(
+        cls, given: Study | Mapping[str, Any] | Path | str, changes: Mapping[str, Any] = MappingProxyType({})
+    ) -> Study:
+        """Return the study that a mapping is, or a file or the name of a shipped one, with `changes` {"a.b": value}.
+
+        Raises UserError in one sentence.
+        """
+        if isinstance(given, str | Path):
+            raw, where = _read(str(given))
+        elif isinstance(given, Study | Mapping):
+            raw, where = given.model_dump() if isinstance(given, Study) else deepcopy(dict(given)), "study"
+        else:
+            raise UserError(
+                f"study is {given!r}; give a Study, a mapping, a file or the name of a shipped one"
+            )
+        for key, value in changes.items():
+            _change(raw, key, value)
+        return parse(raw, where)
+
 
 SECTIONS = {name: f.annotation for name, f in Study.model_fields.items() if isinstance(f.default, Strict)}
 
@@ -194,6 +216,14 @@ def shipped() -> list[str]:
 
 def load(name: str, overrides: Iterable[str] = ()) -> Study:
     """Read a study file, apply `--set a.b=c` overrides, and check it; raises UserError in one sentence."""
+    raw, where = _read(name)
+    for override in overrides:
+        _override(raw, override)
+    return parse(raw, where)
+
+
+def _read(name: str) -> tuple[dict[str, Any], str]:
+    """Return what a study file holds, and its name."""
     path = find(name)
     where = f"study file {path.name!r}"
     try:
@@ -203,9 +233,7 @@ def load(name: str, overrides: Iterable[str] = ()) -> Study:
     if not isinstance(raw, dict):
         found = "is empty" if raw is None else f"holds {type(raw).__name__}"
         raise UserError(f"{where} {found}; it must be a mapping that begins with `study:`")
-    for override in overrides:
-        _override(raw, override)
-    return parse(raw, path.name)
+    return raw, path.name
 
 
 def parse(raw: Mapping[str, Any], where: str = "study") -> Study:
@@ -236,9 +264,14 @@ def dump(study: Study) -> str:
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
         raise UserError(f"--set {override!r} is not of the form a.b=c")
+    _change(raw, key, yamls.read(text, f"--set {override!r}"), f"--set {override!r}")
+
+
+def _change(raw: dict[str, Any], path: str, value: Any, where: str = "") -> None:  # noqa: ANN401 - any YAML value
+    """Set the value at a dotted path; raise UserError if the path leads through what is no mapping."""
     # the keys of `space` are dotted themselves, as in space.train.lr
     *parents, last = path.split(".", 1 if path.startswith("space.") else -1)
     for key in parents:
@@ -246,8 +279,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
             raw[key] = {"name": raw[key]} if raw.get(key) else {}
         raw = raw[key]
         if not isinstance(raw, dict):
-            raise UserError(f"--set {override!r}: {key!r} is not a mapping in this study")
-    raw[last] = yamls.read(text, f"--set {override!r}")
+            raise UserError(f"{where or f'change {path!r}'}: {key!r} is not a mapping in this study")
+    raw[last] = value
 
 
 def _sentence(error: ValidationError, where: str) -> str:
