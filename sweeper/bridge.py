@@ -5,8 +5,11 @@ from sweeper.models.data import fingerprint, inputs, kept_bytes, load_dataset, p
 from sweeper.models.data import task as task_of
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.noise.conditions import check as check_condition
+from sweeper.models.data.noise.conditions import effects, levels
+from sweeper.models.data.noise.conditions import parameters as condition_parameters
 from sweeper.models.data.noise.conditions import parse as parse_condition
-from sweeper.models.maths.metrics import check_metric, direction, is_share
+from sweeper.models.data.noise.corruptions import CORRUPTIONS
+from sweeper.models.maths.metrics import METRICS, OF_TASK, check_metric, direction, is_share
 from sweeper.models.pretrained import local, located
 from sweeper.models.schema.digest import code_digest
 from sweeper.models.schema.entries import Entry, entries, entry
@@ -19,6 +22,9 @@ from sweeper.models.values import AXES, InputSpec
 
 __all__ = [
     "AXES",
+    "CORRUPTIONS",
+    "METRICS",
+    "OF_TASK",
     "REQUIRED",
     "Entry",
     "InputSpec",
@@ -32,7 +38,9 @@ __all__ = [
     "chosen_augmentations",
     "chosen_encoders",
     "code_digest",
+    "condition_parameters",
     "direction",
+    "effects",
     "entries",
     "entry",
     "execute",
@@ -42,6 +50,7 @@ __all__ = [
     "inputs",
     "is_share",
     "kept_bytes",
+    "levels",
     "load_dataset",
     "local",
     "located",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.commands.base import Command, readable
+from sweeper.commands.base import Command, dumped, readable
 from sweeper.models.errors import choose
 
 
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", help="the study's name")
-    command.add_argument("--format", default="md", metavar="md|latex|csv|html")
+    command.add_argument("--format", default="md", metavar="md|latex|csv|html|json")
     command.add_argument("--rows", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--columns", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--metric", nargs="+", default=[], metavar="NAME")
@@ -27,7 +27,7 @@ def _report(options: argparse.Namespace) -> int:
     from sweeper.ledger.uris import locate
     from sweeper.reports import report
 
-    choose("format", options.format, report.SUFFIXES)
+    choose("format", options.format, (*report.SUFFIXES, "json"))
     axes = {"rows": options.rows, "columns": options.columns, "metrics": options.metric}
     if options.from_mlflow:
         from sweeper.tracking.writing import fetch_records
@@ -36,7 +36,10 @@ def _report(options: argparse.Namespace) -> int:
     else:
         history = History.read(options.study, readable(locate(options.storage)))
     found = report.build(history, **axes)
-    print(found.text(options.format, partial=options.partial))
+    if options.format == "json":
+        print(dumped(found.facts(partial=options.partial)))
+    else:
+        print(found.text(options.format, partial=options.partial))
     return 0
 
 

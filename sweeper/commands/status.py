@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.commands.base import Command, readable
+from sweeper.commands.base import Command, as_json, readable, tell
 from sweeper.models.errors import choose
 
 
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", nargs="?")
+    as_json(command)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -23,8 +24,10 @@ def _status(options: argparse.Namespace) -> int:
     plans = announcements(ledger.of(Announced))
     if options.study:
         plans = {name: plans[name] for name in [choose("study", options.study, plans, "the ledger")]}
-    said = "\n".join(preview.progress(plans.values(), ledger))
-    print(said or f"no study in {storage.address(storage.root)} yet")
+    lines = [*preview.progress(plans.values(), ledger)] or [
+        f"no study in {storage.address(storage.root)} yet"
+    ]
+    tell(options, lines, lambda: [preview.reached(plan, ledger) for plan in plans.values()])
     return 0
 
 

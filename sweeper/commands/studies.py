@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.commands.base import Command, data_root, readable
+from sweeper.commands.base import Command, as_json, data_root, readable, tell
 from sweeper.study import schema
 
 
@@ -15,6 +15,11 @@ def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--skip-unfit", action="store_true", help="leave out arms that cannot be built, and say so"
     )
+
+
+def _of_plan(command: argparse.ArgumentParser) -> None:
+    _arguments(command)
+    as_json(command)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -43,7 +48,8 @@ def _plan(options: argparse.Namespace) -> int:
     datasets = {repr(arm.dataset): arm.dataset for arm in arms}.values()
     kept = sum(bridge.kept_bytes(named["name"], bridge.options_of(named), root) for named in datasets)
     plans = preview.plan(study, arms, ledger.runs, proposals(arms, ledger))
-    print("\n".join(preview.describe(study, plans, unfit or [], kept)))
+    told = (study, plans, unfit or [], kept)
+    tell(options, preview.describe(*told), lambda: preview.facts(*told))
     return 0
 
 
@@ -51,7 +57,7 @@ COMMANDS = {
     "run": Command("carry out a study, or what is left of it, and print its table", _arguments, _run),
     "plan": Command(
         "list a study's arms, configurations and runs, what is done already, and an estimate of time and disk",
-        _arguments,
+        _of_plan,
         _plan,
     ),
 }

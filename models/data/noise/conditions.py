@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from inspect import getdoc
 from math import inf
 from typing import Any, Literal, get_type_hints
 
@@ -18,6 +19,11 @@ from sweeper.models.values import DataSpec
 LARGEST = {"salt": 100.0, "words": 10.0, "time": 10.0, "dropout": 10.0, "white": 100.0}
 LEAST = {"white": -100.0}
 LONGEST = 200  # bytes of a label, which files are named after
+
+
+def levels(kind: str) -> tuple[float, float]:
+    """Return the least and the largest level that a kind of noise takes; infinite where there is no largest."""
+    return LEAST.get(kind, 0.0), LARGEST.get(kind, inf)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Condition:
         choose("condition", self.kind, known, "" if self.mode == "clean" else f"mode {self.mode!r}")
         if self.kind == "clean" and any(getattr(self, f.name) != f.default for f in fields(self)[1:]):
             raise UserError("condition 'clean' has a level or options; it takes none")
-        least, most = LEAST.get(self.kind, 0.0), LARGEST.get(self.kind, inf)
+        least, most = levels(self.kind)
         distinct = len({*self.modalities}) == len(self.modalities)
         for name, ok, admissible in (
             (
@@ -91,6 +97,22 @@ class Condition:
 CLEAN = Condition("clean")
 LABEL = re.compile(r"([^-@( ]+)(?:-([^@( ]+))?(?:@([^( ]+))?(?: \((.+)\))?")
 OPTIONS = {"share": float, "mode": str, "repeats": int, "seed": int}
+
+
+def parameters() -> dict[str, Parameter]:
+    """Return what a condition takes beside its kind and level."""
+    hints = get_type_hints(Condition, include_extras=True)
+    return {f.name: Parameter(hints[f.name], f.default) for f in fields(Condition)[2:]}
+
+
+def effects(kind: str) -> dict[str, dict[str, str]]:
+    """Return what a kind of noise does, {mode: {kind of input: a sentence}}, as its functions tell."""
+    found = {mode: known[kind] for mode, known in CORRUPTIONS.items() if kind in known}
+    return {mode: {on: _sentence(does) for on, does in own.items()} for mode, own in found.items()}
+
+
+def _sentence(function: object) -> str:
+    return (getdoc(function) or "").partition("\n")[0]
 
 
 def parse(value: str | Mapping[str, Any]) -> Condition:
