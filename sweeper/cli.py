@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from sweeper.commands import catalogue, reports, status, storage, studies
+from sweeper.commands import catalogue, completion, reports, status, storage, studies
 from sweeper.ledger.uris import named
 from sweeper.models.errors import UserError, one_line
 
@@ -25,6 +25,7 @@ COMMANDS = {
     **reports.COMMANDS,
     **catalogue.COMMANDS,
     **storage.COMMANDS,
+    **completion.COMMANDS,
 }
 
 
@@ -98,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
         own = commands.add_parser(name, help=command.text, description=command.text)
         own.add_argument("--storage", default=named(), metavar="DIR-OR-URI")
         command.arguments(own)
+    top.set_defaults(parser=top, commands=commands.choices)
     return top
 
 

@@ -186,7 +186,7 @@ def test_a_study_is_checked_as_a_whole_before_it_is_refused_for_want_of_data(nam
 def test_every_shipped_study_takes_another_dataset(name):
     loaded = study.load(name, ["dataset=digits", *OF_DIGITS.get(name, ())])
     for condition in loaded.conditions:
-        bridge.check_condition(bridge.parse_condition(condition), bridge.load_dataset("digits", {}).spec)
+        bridge.check_condition(bridge.parse_condition(condition), bridge.inputs("digits", {}), "digits")
     assert unfold(loaded)
 
 

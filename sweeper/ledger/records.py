@@ -58,7 +58,7 @@ class ArmPlan:
     """An arm that a study announced: its key, its place in tables, the code its runs use, its configurations.
 
     Arms that differ in their code alone share `work`. `reads` are the modalities it uses, `floor` says that arms on the
-    same ones are to reach it.
+    same ones are to reach it. `unsearched` are parameters of its method, of which none is searched.
     """
 
     key: str
@@ -68,6 +68,7 @@ class ArmPlan:
     size: int = 0
     reads: tuple[str, ...] = ()
     floor: bool = False
+    unsearched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,6 +103,7 @@ def _facts(name: str, p: ArmPlan) -> dict[str, Any]:
         "bytes_per_run": p.bytes,
         "fixed": p.arm.fixed,
         "known": [{"configuration": k, "parameters": p.known[k]} for k in sorted(p.known)],
+        "unsearched": p.arm.unsearched,
         "searched": {name: space.described(domain) for name, domain in p.arm.space.items()},
     }
 
@@ -118,7 +119,7 @@ def describe(
         f" tuning seeds {search.seeds}, report seeds {study.final.seeds}, {search.sampler}, racing {search.racing}"
     )
     for name, p in zip(short_names([p.arm.axes for p in plans]), plans, strict=True):
-        yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done"
+        yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done{_unsearched(p.arm)}"
         for k in sorted(p.known)[:SHOWN]:
             origin = "the published defaults" if k == 0 else "proposed"
             yield f"  #{k} {origin}: {_values({**p.arm.fixed, **p.known[k]})}"
@@ -199,6 +200,14 @@ def _estimate(study: Study, plans: Sequence[ArmPlan]) -> str:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
+
+
+def _unsearched(arm: Arm) -> str:
+    """Return the end of a sentence where nothing of an arm, or nothing of its method's own, is searched."""
+    if not arm.space:
+        return "; nothing of it is searched"
+    own = ", ".join(arm.unsearched)
+    return f"; of the method's own parameters none is searched ({own})" if own else ""
 
 
 def _values(values: Mapping[str, Any]) -> str:

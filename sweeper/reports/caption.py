@@ -21,6 +21,7 @@ def caption(history: History) -> list[str]:
         f"Study {plan.study}: selected by {'; '.join(rules) or 'nothing yet'}.",
         f"Budget per method and arm: {_budget(plan)} configurations ({_sampler(search)}, the published defaults"
         f" first), racing {search.racing}, early stopping {search.early_stopping}; {_spent(history)}.",
+        *_unsearched(plan),
         f"Tuning seeds {_listed(search.seeds)}; report seeds {_listed(plan.final.seeds)}.",
         f"Test looks per arm: {_listed(sorted(looks))}.",
         *_kept(history),
@@ -36,6 +37,18 @@ def _budget(plan: Announced) -> str:
     sizes = {arm.axes["method"]: arm.size or granted for arm in plan.arms}
     fewer = ", ".join(f"{name} {size}" for name, size in sizes.items() if size < granted)
     return f"{granted} ({fewer}: no more to try)" if fewer else str(granted)
+
+
+def _unsearched(plan: Announced) -> list[str]:
+    """Return a sentence each on the methods of which nothing, or nothing of their own, was searched."""
+    sizes = {arm.axes["method"]: arm.size for arm in plan.arms}
+    nothing = [name for name, size in sizes.items() if size == 1 < plan.search.configurations]
+    own = {arm.axes["method"]: _listed(arm.unsearched) for arm in plan.arms if arm.unsearched}
+    own = [f"{name} ({names})" for name, names in own.items() if name not in nothing]
+    return [
+        *([f"Nothing is searched of {_listed(nothing)}."] if nothing else []),
+        *([f"Own parameters of which none is searched: {_listed(own)}."] if own else []),
+    ]
 
 
 def _sampler(search: Search) -> str:

@@ -100,10 +100,11 @@ def _parameters(method: Entry, own: Mapping[str, Any], searched: Collection[str]
 
 def _unsearched(method: Entry, spaces: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a sentence if nothing of the method, or none of its own parameters, is searched."""
-    domains = {name for own in spaces for name, value in own.items() if space.is_domain(value)}
+    own = set(method.parameters) - {space.read_file(method.name).get("per_modality")}
+    domains = {name for given in spaces for name, value in given.items() if space.is_domain(value)}
     if not domains:
         yield from ["", "Nothing of it is searched, unless a study gives it a `space`."]
-    elif method.parameters and not domains & set(method.parameters):
+    elif own and not domains & own:
         yield from ["", "None of its own parameters is searched, unless a study gives it a `space`."]
 
 

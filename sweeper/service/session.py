@@ -163,6 +163,7 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
                 size=arm.size(study.search),
                 reads=arm.reads,
                 floor=arm.method.facts["floor"],
+                unsearched=tuple(arm.unsearched),
             )
             for arm in arms
         ),

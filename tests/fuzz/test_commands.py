@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.study.schema import shipped
+from sweeper.study.files import shipped
 from tests.fuzz.ends import ends_well
 
 WORDS = [

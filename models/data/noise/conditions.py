@@ -13,7 +13,7 @@ from sweeper.models.data.noise.corruptions import CORRUPTIONS
 from sweeper.models.errors import UserError, choose
 from sweeper.models.schema.parameters import Parameter
 from sweeper.models.schema.ranges import Count, Share
-from sweeper.models.values import DataSpec
+from sweeper.models.values import InputSpec
 
 # the levels at which everything is struck; of decibels, those at which either sound or noise is all that is heard
 LARGEST = {"salt": 100.0, "words": 10.0, "time": 10.0, "dropout": 10.0, "white": 100.0}
@@ -164,24 +164,24 @@ def _brief(value: float | str) -> str:
     return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def check(condition: Condition, spec: DataSpec) -> None:
+def check(condition: Condition, inputs: Mapping[str, InputSpec], dataset: str) -> None:
     """Raise UserError if the condition names a modality that the dataset lacks or fits none that it is meant for."""
     if condition.kind == "clean":
         return
     where, fits = f"condition {condition.label!r}", CORRUPTIONS[condition.mode][condition.kind]
     for m in condition.modalities:
-        kind = spec.modalities[choose("modality", m, spec.modalities, f"{where}, dataset {spec.name!r}")].kind
+        kind = inputs[choose("modality", m, inputs, f"{where}, dataset {dataset!r}")].kind
         if kind not in fits:
             raise UserError(f"{where}: modality {m!r} is of kind {kind}; admissible: {', '.join(fits)}")
-    if not targets(condition, spec):
-        kinds = ", ".join(f"{m} ({s.kind})" for m, s in spec.modalities.items())
+    if not targets(condition, inputs):
+        kinds = ", ".join(f"{m} ({s.kind})" for m, s in inputs.items())
         raise UserError(
-            f"{where} fits no modality of dataset {spec.name!r}: {kinds}; admissible: {', '.join(fits)}"
+            f"{where} fits no modality of dataset {dataset!r}: {kinds}; admissible: {', '.join(fits)}"
         )
 
 
-def targets(condition: Condition, spec: DataSpec) -> list[str]:
+def targets(condition: Condition, inputs: Mapping[str, InputSpec]) -> list[str]:
     """Return the modalities that the condition is for."""
     fits = CORRUPTIONS[condition.mode][condition.kind]
-    named = condition.modalities or spec.modalities
-    return [m for m, s in spec.modalities.items() if m in named and s.kind in fits]
+    named = condition.modalities or inputs
+    return [m for m, s in inputs.items() if m in named and s.kind in fits]

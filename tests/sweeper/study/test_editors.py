@@ -7,7 +7,7 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from sweeper.study import schema, yamls
+from sweeper.study import files, schema, yamls
 from sweeper.study.editors import json_schema
 
 FOUND = json_schema()
@@ -23,9 +23,9 @@ def test_it_is_a_schema_and_plain_data():
     assert json.loads(json.dumps(FOUND)) == FOUND
 
 
-@pytest.mark.parametrize("name", schema.shipped())
+@pytest.mark.parametrize("name", files.shipped())
 def test_every_shipped_study_keeps_to_it(name):
-    assert flaws(yamls.read(schema.find(name).read_text(), name)) == []
+    assert flaws(yamls.read(files.find(name).read_text(), name)) == []
 
 
 @pytest.mark.parametrize(
