@@ -17,8 +17,8 @@ from sweeper.planning import preview
 from sweeper.reports import report
 from sweeper.reports.caption import caption
 from sweeper.service.session import announcement
-from sweeper.study import schema as study
 from sweeper.study import files, space, yamls
+from sweeper.study import schema as study
 from sweeper.study import unfold as unfolding
 from sweeper.study.unfold import Unfit
 from sweeper.tracking import view
