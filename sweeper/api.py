@@ -10,10 +10,11 @@ import sys
 import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sweeper import import_path
 from sweeper.ledger.history import History
@@ -153,11 +154,12 @@ class Results:
         return self._report.text("md", partial=True)
 
 
-class Figure(NamedTuple):
+@dataclass(frozen=True)
+class Figure:
     """A figure: its name, and the bytes of a PNG, by which a notebook shows it."""
 
     name: str
-    png: bytes
+    png: bytes = field(repr=False)
 
     def _repr_png_(self) -> bytes:
         return self.png

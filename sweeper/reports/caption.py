@@ -35,20 +35,19 @@ def _budget(plan: Announced) -> str:
     """Return how many configurations each method had, where a space is too small for all that were granted."""
     granted = plan.search.configurations
     sizes = {arm.axes["method"]: arm.size or granted for arm in plan.arms}
-    fewer = ", ".join(f"{name} {size}" for name, size in sizes.items() if size < granted)
-    return f"{granted} ({fewer}: no more to try)" if fewer else str(granted)
+    fewer = ", ".join(f"{name} {size}" for name, size in sizes.items() if 1 < size < granted)
+    none = ", ".join(f"{name} {size}" for name, size in sizes.items() if size == 1 < granted)
+    said = [f"{fewer}: no more to try"] * bool(fewer) + [f"{none}: nothing is searched"] * bool(none)
+    return f"{granted} ({'; '.join(said)})" if said else str(granted)
 
 
 def _unsearched(plan: Announced) -> list[str]:
-    """Return a sentence each on the methods of which nothing, or nothing of their own, was searched."""
-    sizes = {arm.axes["method"]: arm.size for arm in plan.arms}
-    nothing = [name for name, size in sizes.items() if size == 1 < plan.search.configurations]
-    own = {arm.axes["method"]: _listed(arm.unsearched) for arm in plan.arms if arm.unsearched}
-    own = [f"{name} ({names})" for name, names in own.items() if name not in nothing]
-    return [
-        *([f"Nothing is searched of {_listed(nothing)}."] if nothing else []),
-        *([f"Own parameters of which none is searched: {_listed(own)}."] if own else []),
-    ]
+    """Return a sentence on the methods of which nothing but training was searched, with what stayed as published."""
+    own = {
+        arm.axes["method"]: _listed(arm.unsearched) for arm in plan.arms if arm.unsearched and arm.size > 1
+    }
+    said = ", ".join(f"{name} ({names})" for name, names in own.items())
+    return [f"Own parameters of which none is searched: {said}."] if said else []
 
 
 def _sampler(search: Search) -> str:
