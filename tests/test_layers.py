@@ -207,7 +207,16 @@ def folders_of_data() -> set[Path]:
 
 @pytest.mark.parametrize(
     "command",
-    [["plan", "quickstart"], ["methods"], ["methods", "lfm"], ["datasets", "mvsa_single"], ["status"]],
+    [
+        ["plan", "quickstart"],
+        ["plan", "quickstart", "--json"],
+        ["methods"],
+        ["methods", "lfm"],
+        ["datasets", "mvsa_single"],
+        ["conditions", "gaussian"],
+        ["metrics"],
+        ["status"],
+    ],
 )
 def test_planning_is_light(command, tmp_path):
     code = (

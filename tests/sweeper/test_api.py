@@ -276,8 +276,3 @@ def test_a_study_is_carried_out_and_a_second_time_redoes_nothing(tmp_path, capsy
     again = run(study, tmp_path / "store")
     assert (tmp_path / "store" / "ledger.jsonl").read_bytes() == before
     assert again.results().equals(found.results())
-    with pytest.raises(UserError, match=r"'ogm': start 0\.9 lies after end 0\.1"):
-        run(
-            Study.of(TINY, {"methods": [{"name": "ogm", "space": {"start": 0.9, "end": 0.1}}]}),
-            tmp_path / "store",
-        )
