@@ -62,26 +62,31 @@ def _offer(command: str, action: argparse.Action) -> None:
     import shtab
 
     from sweeper.bridge import CORRUPTIONS, METRICS, entries
+    from sweeper.reports.report import SUFFIXES
     from sweeper.study.files import shipped
+    from sweeper.study.schema import AXES
 
-    names = {
+    catalogue = {
         "methods": entries("method"),
         "conditions": CORRUPTIONS["clean"],
         "metrics": METRICS,
         **{name: entries(kind) for name, kind in PARTS.items()},
     }
-    if action.dest == "names":
-        action.choices = list(names[command])
-    elif action.dest == "shell":
-        action.choices = SHELLS
-    elif action.dest in ("storage", "data_root"):
-        action.complete = shtab.DIRECTORY
-    elif action.dest == "file":
-        action.complete = shtab.FILE
-    elif action.dest == "study" and command in ("run", "plan"):
-        action.complete = _study_files(shipped())
+    names = {
+        "names": catalogue.get(command, ()),
+        "shell": SHELLS,
+        "format": (*SUFFIXES, "json"),
+        "rows": AXES,
+        "columns": AXES,
+        "metric": METRICS,
+    }
+    places = {"storage": shtab.DIRECTORY, "data_root": shtab.DIRECTORY, "file": shtab.FILE}
+    if action.dest in names:
+        action.choices = list(names[action.dest])
+    elif action.dest in places:
+        action.complete = places[action.dest]
     elif action.dest == "study":
-        action.complete = STORED
+        action.complete = _study_files(shipped()) if command in ("run", "plan") else STORED
 
 
 COMMANDS = {

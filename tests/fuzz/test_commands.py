@@ -41,7 +41,9 @@ WORDS += [
 words = st.sampled_from([*WORDS, *shipped(), "quickstart.yaml", "missing.yaml"]) | st.text(
     st.characters(exclude_characters="\0"), max_size=6
 )
-commands = st.sampled_from(["plan", "status", "report", "repro", "methods", "datasets", "conditions", "metrics"])
+commands = st.sampled_from(
+    ["plan", "status", "report", "repro", "methods", "datasets", "conditions", "metrics"]
+)
 
 
 @pytest.fixture(autouse=True)

@@ -69,3 +69,5 @@ def test_bash_completes_commands_options_and_names(completed):
     assert completed("sweeper metrics acc_") == {"acc_upper", "acc_lower"}
     assert completed("sweeper plan quickstart --js") == {"--json"}
     assert completed("sweeper completion z") == {"zsh"}
+    assert completed("sweeper report earlier --format h") == {"html"}
+    assert completed("sweeper report earlier --rows met") == {"method", "metric"}
