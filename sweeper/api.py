@@ -189,7 +189,7 @@ def _command(*arguments: str) -> None:
     """
     command = [sys.executable, "-m", "sweeper.cli", *arguments]
     env = {**os.environ, "PYTHONPATH": import_path()}
-    last = ""
+    last = reason = ""
     with (
         tempfile.TemporaryFile("w+") as out,
         subprocess.Popen(
@@ -200,15 +200,17 @@ def _command(*arguments: str) -> None:
             try:
                 for last in process.stderr or ():
                     print(last, end="", file=sys.stderr, flush=True)
+                    reason = last.removeprefix(TOLD).strip() if last.startswith(TOLD) else reason
                 break
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGINT)
         code = process.wait()
         told = out.seek(0, os.SEEK_END) > 0  # the table: it came to its end
-    reason = last.strip().removeprefix(TOLD)
     if code == REFUSED:
         raise UserError(reason)
     if code == INTERRUPTED:
         raise KeyboardInterrupt(reason)
     if not told:
-        raise RuntimeError(f"the study ended with exit code {code}: {reason or 'it said nothing'}")
+        raise RuntimeError(
+            f"the study ended with exit code {code}: {reason or last.strip() or 'it said nothing'}"
+        )
