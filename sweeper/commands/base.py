@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,7 +30,7 @@ def nothing(_: argparse.ArgumentParser) -> None:
     """Add no argument."""
 
 
-def as_json(command: argparse.ArgumentParser) -> None:
+def as_json(command: argparse._ActionsContainer) -> None:
     """Let a command be asked for JSON."""
     command.add_argument("--json", action="store_true", help="print the same facts as JSON")
 
@@ -45,6 +46,8 @@ def dumped(facts: Any) -> str:  # noqa: ANN401 - plain data
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - plain data
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(key): _plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

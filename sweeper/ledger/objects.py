@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from sweeper.ledger.bucket import Bucket, endpoint
 from sweeper.ledger.loan import Loan
@@ -25,6 +26,8 @@ class ObjectStorage(Storage):
     There are the driver's copy of the ledger, the tables it writes, MLflow's embedded database, and derived data; an
     object's path is what it would be in that folder.
     """
+
+    beat_seconds: ClassVar[float] = 10.0  # each writing is a request
 
     bucket: Bucket
     prefix: str

@@ -5,6 +5,7 @@ ledger.index            where in it each line lies, once it is large; made anew 
 runs/<key>/             run.json, result.json, curve.json, predictions*.npz, best.pt of one run
 trainings/<hash>.pt     trained weights that runs share which differ only in what is fitted after training
 studies/<name>/         study.yaml, tables and figures of one study
+live/<name>.json        how far a study is that is carried out now
 mlflow.db, mlartifacts/ the embedded tracking store
 cache/                  features computed once from raw data
 processes.json          what a driver has started, while it is at work
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sweeper import bridge
 from sweeper.ledger.file import Ledger
@@ -35,6 +36,8 @@ class Storage:
     Who reads or writes more than the ledger and a study's tables does so by the methods below, which `ObjectStorage`
     answers for a bucket.
     """
+
+    beat_seconds: ClassVar[float] = 1.0  # between two writings of what changes all the time
 
     root: Path
 
@@ -59,6 +62,10 @@ class Storage:
     def study(self, name: str) -> Path:
         """The folder of one study's tables and figures."""
         return self._below("studies", name)
+
+    def live(self, name: str) -> Path:
+        """The file that says how far one study is while it is carried out."""
+        return self._below("live", f"{name}.json")
 
     def _below(self, *parts: str) -> Path:
         """Return a path in the storage; raise UserError if a name in it, or a link that lies there, leads elsewhere."""

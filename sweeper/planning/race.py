@@ -6,7 +6,8 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from statistics import stdev
+from typing import Any, NamedTuple, Protocol
 
 from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
@@ -17,6 +18,15 @@ from sweeper.study.runs import Run
 from sweeper.study.schema import Study
 
 SAME_ERROR_STOPS = 3
+
+
+class Best(NamedTuple):
+    """A configuration, and its mean, std (ddof 1, None for one) and n over tuning seeds on validation."""
+
+    configuration: int
+    mean: float
+    std: float | None
+    n: int
 
 
 class Runs(Protocol):
@@ -139,13 +149,14 @@ class Race:
             self._scores[configuration] = known
         return known
 
-    def best(self) -> tuple[int, float] | None:
-        """Return (configuration, value) of the best mean so far, for the progress line."""
+    def best(self) -> Best | None:
+        """Return the best mean so far among the configurations with the most seeds, None before the first."""
         scores = {k: s for k in range(len(self.configurations)) if (s := self.scores(k))}
         if not scores:
             return None
         k = max(scores, key=lambda k: (len(scores[k]), _mean(scores[k]), -k))
-        return k, self.sign * _mean(scores[k])
+        values = list(scores[k].values())
+        return Best(k, self.sign * _mean(scores[k]), stdev(values) if len(values) > 1 else None, len(values))
 
     def _begin(self, run: Run) -> bool:
         """Enter a run; return whether it is to be carried out now."""

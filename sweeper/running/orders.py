@@ -11,6 +11,7 @@ from sweeper import bridge
 from sweeper.ledger.provenance import package
 from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import locate
+from sweeper.running.heartbeats import Heart
 from sweeper.study.runs import Run
 from sweeper.study.schema import Resources, Study
 
@@ -41,13 +42,17 @@ def as_order(
 def execute_here(
     order: Mapping[str, Any], device: str | None = None, pulse: Callable[[], bool] = lambda: False
 ) -> dict[str, Any]:
-    """Carry out an order in this process, on a GPU if it asks for one, and return the result."""
+    """Carry out an order in this process, on a GPU if it asks for one, and return the result.
+
+    What it logs by epoch can be read meanwhile from its heartbeats.
+    """
     given = {name: order[name] for name in ("payload", "limits", "checkpoints")}
     given |= {name: order.get(name, False) for name in ("channels_last", "compile")}  # which old orders lack
     threads = max(1, int(order["cpus"]))
-    with _at_hand(order) as paths:
+    device = device or ("cuda" if order["gpus"] else "cpu")
+    with _at_hand(order) as paths, Heart(order) as heart:
         made = bridge.Order(**given, **paths, plugins=tuple(order["plugins"]), threads=threads)
-        return bridge.execute(made, device or ("cuda" if order["gpus"] else "cpu"), pulse=pulse)
+        return bridge.execute(made, device, on_epoch=heart, pulse=pulse)
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class Session:
     def open(self) -> None:
         """Begin to write: the study's file, what was decided so far, progress and MLflow."""
         from sweeper.service.progress import Progress
+        from sweeper.service.state import Watched
         from sweeper.tracking.writing import Tracker
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,8 @@ class Session:
         waiting, self.unwritten = self.unwritten or [], None
         for record in waiting:
             self._write(record)
-        self.progress = Progress(self.planner, sys.stderr)
+        self.watched = Watched(self.workspace.storage, self.study.select.metric)
+        self.progress = Progress(self.planner, sys.stderr, self.watched)
         self.tracker = Tracker(self.study.study, self.workspace.storage, self.ledger)
 
     def take(self) -> Run | None:
@@ -91,6 +93,7 @@ class Session:
         storage = self.workspace.storage
         made = as_order(self.study, run, storage, self.workspace.data_root, need)
         storage.write(storage.run(run.key) / "run.json", made)
+        self.watched.begin(run, self.progress.names[run.arm.key])
         return made
 
     def settle(self, run: Run, result: Mapping[str, Any]) -> None:
@@ -98,7 +101,8 @@ class Session:
         if used := result.get("gpu_memory_mb"):
             self.gpu_memory.setdefault((run.arm.key, run.configuration), (used, result["gpu_total_mb"]))
         self._enter(run, result)
-        self.progress.ran()
+        self.watched.end(run.key)
+        self.progress.ran(run.arm.key, failed=bool(result.get("error")))
         self.tracker.start()  # not before: importing MLflow and starting Ray would hold each other up
         self.tracker.wake()
 
@@ -115,10 +119,12 @@ class Session:
         else:
             self.drawing.begin()
         from sweeper.reports import report
+        from sweeper.service import state
         from sweeper.tracking.writing import CLOSE_SECONDS
 
         self.progress.show(last=True)
         storage = self.workspace.storage
+        state.remove(self.study.study, storage)
         found = report.build(History.read(self.study.study, self.ledger))
         made = [
             self.folder / "study.yaml",

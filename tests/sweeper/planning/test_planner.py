@@ -22,7 +22,7 @@ from sweeper.planning.planner import Planner
 from sweeper.planning.race import SAME_ERROR_STOPS
 from sweeper.planning.racing import RULES
 from sweeper.reports.caption import caption
-from sweeper.service.progress import Progress
+from sweeper.service.progress import Progress, line
 from sweeper.service.run import reusing
 from sweeper.service.session import announcement, as_record, proposals
 from sweeper.study.schema import parse
@@ -476,7 +476,7 @@ def test_the_same_error_three_times_stops_that_arm_only(slots, racing):
     reason = "the same error 3 times: ValueError: bad shape"
     assert [race.stopped for race in life.planner.races] == ["", reason, ""]
     assert {r.axes["method"] for r in life.book.of(Selected)} == {"joint", "label_smoothing"}
-    assert f" · 1 stopped, ogm: {reason}" in Progress(life.planner, io.StringIO()).line(0)
+    assert f" · 1 stopped, ogm: {reason}" in line(Progress(life.planner, io.StringIO()).state(0))
 
 
 def test_an_arm_goes_on_if_one_of_its_first_runs_succeeds():
@@ -743,17 +743,17 @@ def test_the_progress_line_says_runs_best_and_time_left():
     study = joint(dataset=["synthetic", {"name": "synthetic", "n_classes": 3}])
     planner = plan(study, Book())
     progress = Progress(planner, io.StringIO())
-    assert progress.line(0) == f"runs 0/{2 * PER_ARM}"
+    assert line(progress.state(0)) == f"runs 0/{2 * PER_ARM}"
     for _ in range(3):
         run = planner.take()
         settle(planner, run, train(run))
         progress.done += 1
-    best = ["{1:.3f} #{0}".format(*race.best()) for race in planner.races]
-    assert progress.line(60) == (
+    best = ["{1:.3f} #{0}".format(*race.best()) for race in planner.races]  # of one seed: no spread
+    assert line(progress.state(60)) == (
         f"runs 3/{2 * PER_ARM} · ETA 13:40"
         f" · best joint synthetic {best[0]}, joint synthetic (n_classes 3) {best[1]}"
     )
-    assert "ETA 2:46:41" in progress.line(731.8)
+    assert "ETA 2:46:41" in line(progress.state(731.8))
 
 
 class Terminal(io.StringIO):

@@ -12,7 +12,7 @@ from rich.console import Console
 from sweeper.ledger.records import RunRecord
 from sweeper.planning.planner import Planner
 from sweeper.service import progress as shown
-from sweeper.service.progress import AROUND, EVERY_SECONDS, LIVE_SECONDS, NAMED, Progress
+from sweeper.service.progress import AROUND, EVERY_SECONDS, LIVE_SECONDS, NAMED, Progress, line, table
 from sweeper.study.schema import parse
 from sweeper.study.unfold import unfold
 
@@ -88,27 +88,29 @@ def clock(monkeypatch):
 def test_of_80_arms_the_line_names_the_best_and_counts_the_others(planner):
     progress = Progress(planner)
     progress.done = 10
-    assert progress.line(20) == (
-        "runs 400/480 · ETA 2:40 · best label_smoothing data 3 gated 0.896 #1, label_smoothing data 3 mean 0.891 #1,"
-        " label_smoothing data 3 sum 0.886 #1, label_smoothing data 3 concat 0.881 #1, 76 more"
+    assert line(progress.state(20)) == (
+        "runs 400/480 · ETA 2:40 · best label_smoothing data 3 gated 0.896 ± 0.000 #1,"
+        " label_smoothing data 3 mean 0.891 ± 0.000 #1, label_smoothing data 3 sum 0.886 ± 0.000 #1,"
+        " label_smoothing data 3 concat 0.881 ± 0.000 #1, 76 more"
     )
 
 
 def test_of_arms_that_were_stopped_the_line_says_how_many_and_one_reason(stopped):
-    line = Progress(stopped).line(0)
-    assert line.startswith("runs 400/480 · best ")
-    *_, best, told = line.split(" · ")
+    found = line(Progress(stopped).state(0))
+    assert found.startswith("runs 400/480 · best ")
+    *_, best, told = found.split(" · ")
     assert best.count("#") == NAMED
     assert told.startswith(
         "16 stopped, uniform data 0 concat: the same error 3 times: ValueError: no such thing as 7"
     )
     assert told.endswith(" …")
-    assert len(line) < 350
+    assert len(found) < 400
 
 
 def test_before_any_result_the_line_is_a_count():
     study = parse(STUDY)
-    assert Progress(Planner(study, unfold(study), {}, {}, lambda record: None)).line(0) == "runs 0/480"
+    planner = Planner(study, unfold(study), {}, {}, lambda record: None)
+    assert line(Progress(planner).state(0)) == "runs 0/480"
 
 
 def test_the_smallest_loss_is_best():
@@ -119,21 +121,21 @@ def test_the_smallest_loss_is_best():
         planner.settle(
             run.key, RunRecord(key=run.key, status="done", metrics={"validation": {"loss": value}})
         )
-    assert Progress(planner).line(0).endswith("best lfm 1.000 #0, ogm 2.000 #0, joint 3.000 #0")
+    assert line(Progress(planner).state(0)).endswith("best lfm 1.000 #0, ogm 2.000 #0, joint 3.000 #0")
 
 
-def test_elsewhere_than_on_a_terminal_a_line_comes_every_ten_seconds(planner, clock):
+def test_elsewhere_than_on_a_terminal_a_line_comes_every_minute(planner, clock):
     out = io.StringIO()
     progress = Progress(planner, out)
-    for _ in range(350):  # a tenth of a second each
+    for _ in range(210):  # a second each
         progress.show()
-        clock[0] += 0.1
-    assert EVERY_SECONDS == 10
+        clock[0] += 1
+    assert EVERY_SECONDS == 60
     assert len(out.getvalue().splitlines()) == 4
     progress.show(last=True)
     lines = out.getvalue().splitlines()
     assert len(lines) == 5
-    assert {re.sub(" · ETA [0-9:]+", "", line) for line in lines} == {progress.line(0)}
+    assert {re.sub(" · ETA [0-9:]+", "", line) for line in lines} == {line(progress.state(0))}
     assert "\x1b" not in out.getvalue()
 
 
@@ -155,29 +157,47 @@ def test_the_table_fits_the_terminal_whatever_its_height(stopped, terminal):
     assert len(lines) <= terminal.height
     assert max(map(len, lines)) <= WIDTH
     assert lines[0].strip() == "runs 400/480"
-    assert lines[2].split() == ["arm", "best", "#", "runs"]
+    assert lines[2].split() == ["arm", "best", "accuracy", "#", "n", "runs"]
     found = rows(frame)
     if terminal.height > 80 + AROUND:
         assert len(found) == 80
-        assert found[0].split() == ["joint", "data", "0", "concat", "0.501", "1", "5/6", "final"]
+        assert found[0].split() == [
+            "joint",
+            "data",
+            "0",
+            "concat",
+            "0.501",
+            "±",
+            "0.000",
+            "1",
+            "2",
+            "5/6",
+            "final",
+        ]
         return
     assert len(found) == terminal.height - AROUND
     shown = sum(line.startswith("uniform ") for line in found)
     assert found[-1].split() == [str(80 - len(found) + 1), "more", str(16 - shown), "stopped"]
-    best = ["label_smoothing", "data", "3", "gated", "0.896", "1"]
-    assert found[0].split()[:6] == best
+    best = ["label_smoothing", "data", "3", "gated", "0.896", "±", "0.000", "1"]
+    assert found[0].split()[:8] == best
     values = [float(re.search(r"0\.\d{3}", line)[0]) for line in found[:-1]]
     assert values == sorted(values, reverse=True)
 
 
 def test_the_table_says_best_runs_and_what_was_stopped(stopped):
     out = Console(file=io.StringIO(), width=200, height=100, force_terminal=True)
-    out.print(Progress(stopped).table(0, 90))
+    out.print(table(Progress(stopped).state(0), 90))
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.file.getvalue())
     by_arm = {re.split(r" {2,}", line)[0]: line for line in rows(text)}
     assert len(by_arm) == 80
-    assert re.split(r" {2,}", by_arm["joint data 0 concat"])[1:] == ["0.501", "1", "5/6", "final"]
-    assert re.split(r" {2,}", by_arm["lfm data 3 mean"])[1:4] == ["0.831", "1", "5/6"]
+    assert re.split(r" {2,}", by_arm["joint data 0 concat"])[1:] == [
+        "0.501 ± 0.000",
+        "1",
+        "2",
+        "5/6",
+        "final",
+    ]
+    assert re.split(r" {2,}", by_arm["lfm data 3 mean"])[1:5] == ["0.831 ± 0.000", "1", "2", "5/6"]
     assert "stopped: the same error 3 times: ValueError: no such thing" in by_arm["uniform data 2 sum"]
     assert sum("stopped: " in line for line in by_arm.values()) == 16
 
