@@ -44,7 +44,7 @@ def _budget(plan: Announced) -> str:
 def _unsearched(plan: Announced) -> list[str]:
     """Return a sentence on the methods of which nothing but training was searched, with what stayed as published."""
     own = {
-        arm.axes["method"]: _listed(arm.unsearched) for arm in plan.arms if arm.unsearched and arm.size > 1
+        arm.axes["method"]: _listed(arm.unsearched) for arm in plan.arms if arm.unsearched and arm.size != 1
     }
     said = ", ".join(f"{name} ({names})" for name, names in own.items())
     return [f"Own parameters of which none is searched: {said}."] if said else []
