@@ -5,8 +5,11 @@ from sweeper.models.data import fingerprint, inputs, kept_bytes, load_dataset, p
 from sweeper.models.data import task as task_of
 from sweeper.models.data.hashes import fingerprint_files
 from sweeper.models.data.noise.conditions import check as check_condition
+from sweeper.models.data.noise.conditions import effects, levels
+from sweeper.models.data.noise.conditions import parameters as condition_parameters
 from sweeper.models.data.noise.conditions import parse as parse_condition
-from sweeper.models.maths.metrics import check_metric, direction, full_metric, is_share
+from sweeper.models.data.noise.corruptions import CORRUPTIONS
+from sweeper.models.maths.metrics import METRICS, OF_TASK, check_metric, direction, full_metric, is_share
 from sweeper.models.pretrained import local, located
 from sweeper.models.schema.digest import code_digest
 from sweeper.models.schema.entries import Entry, entries, entry
@@ -21,6 +24,9 @@ from sweeper.models.values import AXES, InputSpec
 
 __all__ = [
     "AXES",
+    "CORRUPTIONS",
+    "METRICS",
+    "OF_TASK",
     "REQUIRED",
     "Entry",
     "Focus",
@@ -35,7 +41,9 @@ __all__ = [
     "chosen_augmentations",
     "chosen_encoders",
     "code_digest",
+    "condition_parameters",
     "direction",
+    "effects",
     "entries",
     "entry",
     "execute",
@@ -50,6 +58,7 @@ __all__ = [
     "installed",
     "is_share",
     "kept_bytes",
+    "levels",
     "load_dataset",
     "local",
     "located",

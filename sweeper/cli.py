@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from sweeper.commands import catalogue, figures, reports, status, storage, studies, transfer
+from sweeper.commands import catalogue, completion, figures, reports, status, storage, studies, transfer
+from sweeper.ledger.uris import named
 from sweeper.models.errors import UserError, one_line
 
-STORAGE = "sweeps"
 COMMANDS = {
     **studies.COMMANDS,
     **status.COMMANDS,
@@ -27,6 +27,7 @@ COMMANDS = {
     **catalogue.COMMANDS,
     **storage.COMMANDS,
     **transfer.COMMANDS,
+    **completion.COMMANDS,
 }
 
 
@@ -98,10 +99,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         own = commands.add_parser(name, help=command.text, description=command.text)
-        own.add_argument(
-            "--storage", default=os.environ.get("SWEEPER_STORAGE", STORAGE), metavar="DIR-OR-URI"
-        )
+        own.add_argument("--storage", default=named(), metavar="DIR-OR-URI")
         command.arguments(own)
+    top.set_defaults(parser=top, commands=commands.choices)
     return top
 
 

@@ -161,7 +161,8 @@ def test_no_shared_module_names_a_method():
 
 
 def test_there_is_no_circle_of_imports():
-    edges = {module: own(imports(path), SOURCES) for module, path in SOURCES.items()}
+    # what the package itself offers is imported when it is asked for
+    edges = {m: own(imports(path, at_import=m == "sweeper"), SOURCES) for m, path in SOURCES.items()}
 
     def reaches(start: str, goal: str, seen: set[str]) -> bool:
         return any(
@@ -206,7 +207,16 @@ def folders_of_data() -> set[Path]:
 
 @pytest.mark.parametrize(
     "command",
-    [["plan", "quickstart"], ["methods"], ["methods", "lfm"], ["datasets", "mvsa_single"], ["status"]],
+    [
+        ["plan", "quickstart"],
+        ["plan", "quickstart", "--json"],
+        ["methods"],
+        ["methods", "lfm"],
+        ["datasets", "mvsa_single"],
+        ["conditions", "gaussian"],
+        ["metrics"],
+        ["status"],
+    ],
 )
 def test_planning_is_light(command, tmp_path):
     code = (

@@ -12,8 +12,8 @@ from sweeper.models.errors import UserError
 from sweeper.models.schema.entries import entries
 from sweeper.models.schema.parameters import REQUIRED
 from sweeper.service.catalogue import CITATION
+from sweeper.study import files, space
 from sweeper.study import schema as study
-from sweeper.study import space
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.space import Cases, Domain
@@ -36,7 +36,7 @@ AT_HAND = {"grid_digits"}  # among the published datasets
 # studies of published datasets, which have to be downloaded
 DOWNLOADED = [
     name
-    for name in study.shipped()
+    for name in files.shipped()
     if any(bridge.published(d["name"]) and d["name"] not in AT_HAND for d in study.load(name).dataset)
 ]
 
@@ -155,7 +155,7 @@ def test_lfm_and_rw_are_searched_as_published():
     assert (first["match"], first["least"]) == ("matched", None)
 
 
-@pytest.mark.parametrize("name", [name for name in study.shipped() if name not in DOWNLOADED])
+@pytest.mark.parametrize("name", [name for name in files.shipped() if name not in DOWNLOADED])
 def test_every_shipped_study_unfolds(name):
     loaded = study.load(name)
     root = data_root(None)
@@ -185,11 +185,11 @@ def test_a_study_is_checked_as_a_whole_before_it_is_refused_for_want_of_data(nam
     assert set(loaded.search.seeds).isdisjoint(loaded.final.seeds)
 
 
-@pytest.mark.parametrize("name", study.shipped())
+@pytest.mark.parametrize("name", files.shipped())
 def test_every_shipped_study_takes_another_dataset(name):
     loaded = study.load(name, ["dataset=digits", *OF_DIGITS.get(name, ())])
     for condition in loaded.conditions:
-        bridge.check_condition(bridge.parse_condition(condition), bridge.load_dataset("digits", {}).spec)
+        bridge.check_condition(bridge.parse_condition(condition), bridge.inputs("digits", {}), "digits")
     assert unfold(loaded)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,41 +15,87 @@ from sweeper.models.errors import UserError, choose
 from sweeper.models.schema.entries import Entry, entry
 from sweeper.models.schema.plugins import full_name
 
-DIRECTIONS: dict[str, Literal["max", "min"]] = {
-    "accuracy": "max",
-    "macro_f1": "max",
-    "weighted_f1": "max",
-    "map": "max",
-    "ece": "min",
-    "aurc": "min",
-    "acc_upper": "max",
-    "acc_lower": "max",
-    "correlation": "max",
-    "coverage": "max",
-    "rejected_error": "min",
-    "micro_f1": "max",
-    "macro_f1_harmonic": "max",
-    "mae": "min",
-    "corr": "max",
-    "acc7": "max",
-    "acc5": "max",
-    "acc2_has0": "max",
-    "f1_has0": "max",
-    "acc2_non0": "max",
-    "f1_non0": "max",
-    "miou": "max",
-    "pixel_accuracy": "max",
-    "loss": "min",
-    "gap": "min",
+Direction = Literal["max", "min"]
+
+
+class Definition(NamedTuple):
+    """A metric: which way is better, its unit (a share is shown in percent), what it is, and whose definition."""
+
+    direction: Direction
+    unit: str
+    meaning: str
+    source: str = ""
+
+
+SHARE, SCORE, OF_TARGET = "share", "number", "that of the target"
+_LFM = "LFM, section 4.1"
+_F4 = "two-stage dynamic fusion (10.1287/ijoc.2023.0448), appendix F.4"
+_F8 = "two-stage dynamic fusion (10.1287/ijoc.2023.0448), appendix F.8"
+_MMSA = "MMSA (Mao et al., ACL 2022 demo)"
+_NYU = "the evaluation of semantic segmentation on NYU Depth v2"
+METRICS: dict[str, Definition] = {
+    "accuracy": Definition("max", SHARE, "rows whose most probable class is the target", _LFM),
+    "macro_f1": Definition("max", SHARE, "F1 averaged over classes (labels), each counting alike", _LFM),
+    "weighted_f1": Definition("max", SHARE, "F1 averaged over classes, each by its rows", _LFM),
+    "map": Definition(
+        "max", SHARE, "average precision of each class against the rest, averaged over classes", _LFM
+    ),
+    "ece": Definition(
+        "min", SCORE, "mean distance of confidence from accuracy, in 15 bins", "Guo et al., ICML 2017"
+    ),
+    "aurc": Definition(
+        "min",
+        SCORE,
+        "area under the risk–coverage curve: the error among the surest rows",
+        "El-Yaniv and Wiener, JMLR 2010",
+    ),
+    "acc_upper": Definition("max", SHARE, "rows on which any modality alone is right", _F4),
+    "acc_lower": Definition("max", SHARE, "rows on which every modality alone is right", _F4),
+    "correlation": Definition(
+        "max", SCORE, "Pearson's r of a method's weights with being right, over modalities", _F4
+    ),
+    "coverage": Definition(
+        "max", SHARE, "rows that are kept where those of uncertainty above 0.6 are rejected", _F8
+    ),
+    "rejected_error": Definition("min", SHARE, "error among the rows that `coverage` keeps", _F8),
+    "micro_f1": Definition("max", SHARE, "F1 over all rows and labels together"),
+    "macro_f1_harmonic": Definition(
+        "max", SHARE, "harmonic mean of macro precision and macro recall", "CL-DMDF, equation 6"
+    ),
+    "mae": Definition("min", OF_TARGET, "mean absolute error", _MMSA),
+    "corr": Definition("max", SCORE, "Pearson's r of prediction and target, 0 where one is constant", _MMSA),
+    "acc7": Definition("max", SHARE, "rows whose whole number, clipped to ±3, is the target's", _MMSA),
+    "acc5": Definition("max", SHARE, "rows whose whole number, clipped to ±2, is the target's", _MMSA),
+    "acc2_has0": Definition("max", SHARE, "rows told right as negative or not", _MMSA),
+    "f1_has0": Definition("max", SHARE, "weighted F1 of negative or not", _MMSA),
+    "acc2_non0": Definition(
+        "max", SHARE, "rows told right as positive or not, without those of target 0", _MMSA
+    ),
+    "f1_non0": Definition("max", SHARE, "weighted F1 of positive or not, without rows of target 0", _MMSA),
+    "miou": Definition(
+        "max", SHARE, "intersection over union of each class, averaged, over all pixels", _NYU
+    ),
+    "pixel_accuracy": Definition("max", SHARE, "pixels whose class is right, void ones left out", _NYU),
+    "loss": Definition("min", SCORE, "mean loss of the task on the prediction"),
+    "gap": Definition(
+        "min",
+        "that of the task's first metric",
+        "the best modality's value of the task's first metric minus the worst's",
+        "LFM, tables",
+    ),
     # Diagnostics more than aims: LFM (figure 2) reads a larger distance as the better representation, and no
     # modality's weight is better for being large.
-    "modality_distance": "max",
-    "weight": "max",
+    "modality_distance": Definition(
+        "max",
+        "number, 0 to 2",
+        "distance of the modalities' mean features on the unit sphere; a diagnostic",
+        "Liang et al., Mind the Gap, NeurIPS 2022",
+    ),
+    "weight": Definition(
+        "max", "number", "mean weight that a method gives a modality; a diagnostic, always of one modality"
+    ),
 }
-# what is a share of rows, pixels or classes, and shown in percent
-SHARES = frozenset(DIRECTIONS) - {
-    *("loss", "gap", "mae", "corr", "correlation", "ece", "aurc", "modality_distance", "weight"),
-}
+DIRECTIONS = {name: metric.direction for name, metric in METRICS.items()}
 OF_EVERY_TASK = ("loss", "gap", "modality_distance", "weight")
 OF_TASK: dict[str, tuple[str, ...]] = {
     "classification": (
@@ -66,7 +112,7 @@ OF_TASK: dict[str, tuple[str, ...]] = {
 }
 
 
-def direction(name: str) -> Literal["max", "min"]:
+def direction(name: str) -> Direction:
     """Return which way metric `name` is better; it may carry a modality after a slash, as in `accuracy/left`.
 
     Raises UserError for an unknown metric.
@@ -84,8 +130,10 @@ def full_metric(name: str, plugins: Sequence[str]) -> str:
 
 def is_share(name: str) -> bool:
     """Return whether metric `name`, which may carry a modality after a slash, is a share, from 0 to 1."""
-    added = _added(name)
-    return added.facts["share"] if added else name.partition("/")[0] in SHARES
+    if added := _added(name):
+        return added.facts["share"]
+    metric = METRICS.get(name.partition("/")[0])
+    return metric is not None and metric.unit == SHARE
 
 
 def check_metric(name: str, task: str) -> None:

@@ -38,7 +38,6 @@ def gradcam(
     positions: Sequence[int],
     data_root: Path | None = None,
     cache: Path | None = None,
-    plugins: tuple[str, ...] = (),
 ) -> Focus:
     """Return where the logit of the true class comes from, at positions of the test split, by a run's stored weights.
 
@@ -61,7 +60,7 @@ def gradcam(
     wrong = [position for position in positions if not 0 <= position < len(test)]
     if wrong:
         raise UserError(f"there is no test row {wrong[0]}; admissible: 0 to {len(test) - 1}")
-    method, dataset = _trained(payload, folder, dataset, plugins)
+    method, dataset = _trained(payload, folder, dataset)
     blocks = _blocks(method, modality)
     batch = Feed(dataset, test[list(positions)]).batch(torch.arange(len(positions)))
     maps, fused = _maps(method, batch, blocks)
@@ -69,9 +68,7 @@ def gradcam(
     return Focus(shown, maps.numpy(), batch.target.numpy(), fused.argmax(1).numpy())
 
 
-def _trained(
-    payload: Mapping[str, Any], folder: Path, dataset: Dataset, plugins: tuple[str, ...]
-) -> tuple[Method, Dataset]:
+def _trained(payload: Mapping[str, Any], folder: Path, dataset: Dataset) -> tuple[Method, Dataset]:
     """Return the method with a run's stored weights, and the dataset as its encoders want it."""
     from sweeper.models.training import checkpoint
     from sweeper.models.training.build import build_method
@@ -84,7 +81,7 @@ def _trained(
     if weights is None:
         raise UserError(f"{str(folder)!r} holds no weights; a study keeps them by `checkpoints: best`")
     parts = (payload["encoders"], payload["fusion"], payload["method"])
-    method = build_method(dataset.spec, *parts, payload["seed"], plugins)
+    method = build_method(dataset.spec, *parts, payload["seed"])
     try:
         method.load_state_dict(weights)
     except RuntimeError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeper.study.places import place
 
@@ -25,6 +28,33 @@ class Command(NamedTuple):
 
 def nothing(_: argparse.ArgumentParser) -> None:
     """Add no argument."""
+
+
+def as_json(command: argparse._ActionsContainer) -> None:
+    """Let a command be asked for JSON."""
+    command.add_argument("--json", action="store_true", help="print the same facts as JSON")
+
+
+def tell(options: argparse.Namespace, lines: Iterable[str], facts: Callable[[], Any]) -> None:
+    """Print lines, or where JSON is asked for the facts that they tell."""
+    print(dumped(facts()) if options.json else "\n".join(lines))
+
+
+def dumped(facts: Any) -> str:  # noqa: ANN401 - plain data
+    """Return plain data as JSON; numbers that JSON does not know are null."""
+    return json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - plain data
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(own) for own in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def data_root(given: str | None) -> Path | None:

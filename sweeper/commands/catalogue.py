@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.commands.base import Command, nothing
+from sweeper.commands.base import Command, as_json, nothing, tell
 
 PARTS = {  # beside methods, what a study names
     "datasets": "dataset",
@@ -17,19 +17,35 @@ PARTS = {  # beside methods, what a study names
 
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", nargs="*", metavar="NAME")
+    as_json(command)
 
 
 def _methods(options: argparse.Namespace) -> int:
-    from sweeper.service import catalogue
+    from sweeper.service import catalogue, facts
 
-    print("\n".join(catalogue.methods(options.names)))
+    tell(options, catalogue.methods(options.names), lambda: facts.parts("method", options.names))
     return 0
 
 
 def _parts(options: argparse.Namespace) -> int:
-    from sweeper.service import catalogue
+    from sweeper.service import catalogue, facts
 
-    print("\n".join(catalogue.parts(PARTS[options.command], options.names)))
+    kind = PARTS[options.command]
+    tell(options, catalogue.parts(kind, options.names), lambda: facts.parts(kind, options.names))
+    return 0
+
+
+def _conditions(options: argparse.Namespace) -> int:
+    from sweeper.service import facts, terms
+
+    tell(options, terms.conditions(options.names), lambda: facts.conditions(options.names))
+    return 0
+
+
+def _metrics(options: argparse.Namespace) -> int:
+    from sweeper.service import facts, terms
+
+    tell(options, terms.metrics(options.names), lambda: facts.metrics(options.names))
     return 0
 
 
@@ -49,5 +65,7 @@ def _listing(name: str) -> str:
 COMMANDS = {
     "methods": Command(_listing("methods"), _arguments, _methods),
     **{name: Command(_listing(name), _arguments, _parts) for name in PARTS},
+    "conditions": Command(_listing("kinds of noise in test rows"), _arguments, _conditions),
+    "metrics": Command(_listing("metrics"), _arguments, _metrics),
     "schema": Command("print a JSON schema of study files, for editors", nothing, _schema),
 }

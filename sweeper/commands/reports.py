@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sweeper.commands.base import Command, readable
+from sweeper.commands.base import Command, dumped, readable
 from sweeper.models.errors import UserError, choose
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", nargs="?", help="the study's name")
-    command.add_argument("--format", default="md", metavar="md|latex|csv|html")
+    command.add_argument("--format", default="md", metavar="md|latex|csv|html|json")
     command.add_argument("--rows", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--columns", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--metric", nargs="+", default=[], metavar="NAME")
@@ -34,17 +34,21 @@ def _arguments(command: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> int:
     from sweeper.reports import report
 
-    choose("format", options.format, report.SUFFIXES)
     if options.board:
+        choose("format", options.format, report.SUFFIXES)
         if options.rows or options.columns or options.metric:
             raise UserError("a board is laid out as its table; leave out --rows, --columns and --metric")
         print(_board(options) if options.study else _overview(options))
         return 0
+    choose("format", options.format, (*report.SUFFIXES, "json"))
     if options.study is None:
         raise UserError("name a study; or ask for an overview of all published tables by --board")
     axes = {"rows": options.rows, "columns": options.columns, "metrics": options.metric}
     found = report.build(_history(options), **axes)
-    print(found.text(options.format, partial=options.partial))
+    if options.format == "json":
+        print(dumped(found.facts(partial=options.partial)))
+    else:
+        print(found.text(options.format, partial=options.partial))
     return 0
 
 

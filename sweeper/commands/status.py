@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sweeper.commands.base import Command, readable
+from sweeper.commands.base import Command, as_json, readable, tell
 from sweeper.models.errors import choose
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", nargs="?")
-    command.add_argument(
+    how = command.add_mutually_exclusive_group()
+    as_json(how)
+    how.add_argument(
         "--watch", action="store_true", help="show the studies that are carried out now until they end"
     )
 
@@ -35,11 +37,13 @@ def _status(options: argparse.Namespace) -> int:
             _watch(storage, options.study)
     ledger = readable(storage)
     plans = _plans(storage, options.study)
+    now = {found.study: found for found in _live(storage, list(plans))}
     said = []
     for name, plan in plans.items():
         said += preview.progress([plan], ledger)
-        said += [f"  now: {progress.line(found)}" for found in _live(storage, [name])]
-    print("\n".join(said) or f"no study in {storage.address(storage.root)} yet")
+        said += [f"  now: {progress.line(now[name])}"] if name in now else []
+    facts = [preview.reached(plan, ledger) | {"now": now.get(name)} for name, plan in plans.items()]
+    tell(options, said or [f"no study in {storage.address(storage.root)} yet"], lambda: facts)
     return 0
 
 

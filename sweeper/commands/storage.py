@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.commands.base import Command, data_root, nothing, readable
+from sweeper.commands.base import Command, as_json, data_root, readable, tell
 from sweeper.models.errors import UserError, one_line
 
 
 def _of_repro(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", help="the run's key, or its beginning")
     command.add_argument("--data-root", metavar="DIR")
+    as_json(command)
 
 
 def _of_gc(command: argparse.ArgumentParser) -> None:
     command.add_argument("--remove", action="store_true", help="remove it")
+    as_json(command)
 
 
 def _repro(options: argparse.Namespace) -> int:
@@ -25,7 +27,7 @@ def _repro(options: argparse.Namespace) -> int:
     ledger = readable(storage)
     record = ledger.runs[repro.find(ledger.runs, options.run)]
     same, said = repro.again(record, storage, data_root(options.data_root), repro.seeds_of(record, ledger))
-    print("\n".join(said))
+    tell(options, said, lambda: {"key": record.key, "matches": same, "said": said})
     return 0 if same else 1
 
 
@@ -42,12 +44,10 @@ def _gc(options: argparse.Namespace) -> int:
     ledger.lock()
     try:
         found = gc.waste(storage, ledger)
-        print("\n".join(gc.describe(found, storage)) if found else "there is nothing to remove")
-        if found and options.remove:
+        if options.remove:
             gc.remove(found, storage)
-            print("removed")
-        elif found:
-            print("nothing is removed yet; --remove does it")
+        said = gc.describe(found, storage, removed=options.remove)
+        tell(options, said, lambda: gc.facts(found, storage, removed=options.remove))
     finally:
         ledger.unlock()
     return 0
@@ -56,15 +56,14 @@ def _gc(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from sweeper.service import doctor
 
-    well = True
-    for ok, sentence in doctor.checks(options.storage, data_root(None)):
-        print(f"{'ok  ' if ok else 'FAIL'} {one_line(sentence)}")
-        well &= ok
-    return 0 if well else 1
+    checks = [(ok, one_line(sentence)) for ok, sentence in doctor.checks(options.storage, data_root(None))]
+    lines = (f"{'ok  ' if ok else 'FAIL'} {sentence}" for ok, sentence in checks)
+    tell(options, lines, lambda: [{"ok": ok, "check": sentence} for ok, sentence in checks])
+    return 0 if all(ok for ok, _ in checks) else 1
 
 
 COMMANDS = {
     "repro": Command("do one run again from its record and say whether the numbers match", _of_repro, _repro),
     "gc": Command("list what a storage holds for nobody, and how much that frees", _of_gc, _gc),
-    "doctor": Command("check versions, resources, storage and MLflow", nothing, _doctor),
+    "doctor": Command("check versions, resources, storage and MLflow", as_json, _doctor),
 }

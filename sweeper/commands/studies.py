@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 
-from sweeper.commands.base import Command, data_root, readable
+from sweeper.commands.base import Command, as_json, data_root, readable, tell
 from sweeper.models.errors import UserError
 from sweeper.study import schema
+from sweeper.study.places import place
+
+NAME = re.compile(schema.NAME)
 
 
 def _arguments(command: argparse.ArgumentParser) -> None:
@@ -34,6 +37,11 @@ def seconds(name: str, text: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
+def _of_plan(command: argparse.ArgumentParser) -> None:
+    _arguments(command)
+    as_json(command)
+
+
 def _run(options: argparse.Namespace) -> int:
     from sweeper.ledger.uris import open_storage
     from sweeper.service.run import run
@@ -49,6 +57,7 @@ def _plan(options: argparse.Namespace) -> int:
     from sweeper import bridge
     from sweeper.ledger.uris import locate
     from sweeper.planning import preview
+    from sweeper.running.fitting import warnings
     from sweeper.service.run import reusing
     from sweeper.service.session import proposals
     from sweeper.study.unfold import unfold
@@ -61,15 +70,38 @@ def _plan(options: argparse.Namespace) -> int:
     datasets = {repr(arm.dataset): arm.dataset for arm in arms}.values()
     kept = sum(bridge.kept_bytes(named["name"], bridge.options_of(named), root) for named in datasets)
     plans = preview.plan(study, arms, ledger.runs, proposals(arms, ledger))
-    print("\n".join(preview.describe(study, plans, unfit or [], kept)))
+    told, warned = (study, plans, unfit or [], kept), warnings(study.resources)
+    lines = [*preview.describe(*told), *(f"warning: {sentence}" for sentence in warned)]
+    tell(options, lines, lambda: {**preview.facts(*told), "warnings": warned})
+    return 0
+
+
+def _of_init(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", nargs="?", default="study.yaml", metavar="FILE")
+
+
+def _init(options: argparse.Namespace) -> int:
+    from sweeper.study.editors import template
+
+    path = place("study file", options.file)
+    name = path.stem if NAME.fullmatch(path.stem) else "my_study"
+    try:
+        with path.open("x") as file:
+            file.write(template(options.file, name))
+    except FileExistsError:
+        raise UserError(f"{options.file!r} is there already; name another file") from None
+    except OSError as error:
+        raise UserError(f"{options.file!r} cannot be written ({error.strerror}); name another file") from None
+    print(f"written: {options.file}, a study like quickstart; sweeper plan {options.file} says what it takes")
     return 0
 
 
 COMMANDS = {
+    "init": Command("write a commented study file to begin with", _of_init, _init),
     "run": Command("carry out a study, or what is left of it, and print its table", _of_run, _run),
     "plan": Command(
         "list a study's arms, configurations and runs, what is done already, and an estimate of time and disk",
-        _arguments,
+        _of_plan,
         _plan,
     ),
 }

@@ -77,17 +77,26 @@ class History:
         return {r.arm: r for r in self.selections if r.arm in self.names}
 
     @cached_property
-    def searched(self) -> dict[str, list[RunRecord]]:
-        """The search runs that each arm used, whoever carried them out, in order."""
-        found: dict[str, list[RunRecord]] = {arm.key: [] for arm in self.plan.arms}
+    def search_runs(self) -> list[tuple[str, int, RunRecord]]:
+        """(arm, configuration, run) of the search runs that the arms used, whoever carried them out, in order."""
+        found: list[tuple[str, int, RunRecord]] = []
         seeds, runs = set(self.plan.search.seeds), dict[str, RunRecord]()
         for record in self.records:
             if isinstance(record, RunRecord):
                 enter(runs, record)
             counts = isinstance(record, RunRecord | Shared) and record.stage == "search"
-            if counts and record.arm in found and record.seed in seeds:
+            if counts and record.arm in self.names and record.seed in seeds:
                 run = record if isinstance(record, RunRecord) else runs.get(record.key)
-                found[record.arm] += [run] if run else []  # the line of a run may be one that cannot be read
+                if run:  # the line of a run may be one that cannot be read
+                    found.append((record.arm, record.configuration, run))
+        return found
+
+    @cached_property
+    def searched(self) -> dict[str, list[RunRecord]]:
+        """The same runs by arm."""
+        found: dict[str, list[RunRecord]] = {arm.key: [] for arm in self.plan.arms}
+        for arm, _, run in self.search_runs:
+            found[arm].append(run)
         return found
 
     def final(self, arm: str) -> dict[int, RunRecord]:

@@ -59,7 +59,8 @@ class ArmPlan:
     """An arm that a study announced: its key, its place in tables, the code its runs use, its configurations.
 
     Arms that differ in their code alone share `work`. `reads` are the modalities it uses, `floor` says that arms on the
-    same ones are to reach it. `space` {parameter: its domains} is what is searched.
+    same ones are to reach it. `space` {parameter: its domains} is what is searched, `unsearched` are parameters of its
+    method, of which none is.
     """
 
     key: str
@@ -70,6 +71,7 @@ class ArmPlan:
     reads: tuple[str, ...] = ()
     floor: bool = False
     space: dict[str, tuple[Domain, ...]] = field(default_factory=dict)
+    unsearched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

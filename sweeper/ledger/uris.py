@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.util import find_spec
 from urllib.parse import ParseResult, unquote, urlparse
@@ -10,8 +11,14 @@ from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
 from sweeper.study.places import place
 
+DEFAULT = "sweeps"
 ADMISSIBLE = "give a folder that every node can write, file:///such/a/folder, or s3://bucket/prefix"
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
+
+def named() -> str:
+    """Return the storage that is used where none is given: SWEEPER_STORAGE, or the folder `sweeps`."""
+    return os.environ.get("SWEEPER_STORAGE", DEFAULT)
 
 
 def locate(where: str) -> Storage:

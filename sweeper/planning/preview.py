@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.records import Announced, RunRecord, Selected
@@ -71,10 +71,47 @@ def _finished(
     ]
 
 
+def facts(
+    study: Study, plans: Sequence[ArmPlan], unfit: Sequence[Unfit] = (), kept: int = 0
+) -> dict[str, Any]:
+    """Return what `sweeper plan` tells, as plain data; `kept` is how many bytes the samples take that are read once."""
+    names = short_names([p.arm.axes for p in plans])
+    return {
+        "study": study.study,
+        "tuning_seeds": study.search.seeds,
+        "report_seeds": study.final.seeds,
+        "sampler": study.search.sampler,
+        "racing": study.search.racing,
+        "arms": [_facts(name, p) for name, p in zip(names, plans, strict=True)],
+        "left_out": [{"axes": arm.axes, "reason": arm.reason} for arm in unfit],
+        "runs_at_once": _at_once(study, plans),
+        "resources": study.resources.model_dump(include={"cpus", "gpus", "workers"}),
+        "left": _left(study, plans)._asdict(),
+        "samples_bytes": kept,
+    }
+
+
+def _facts(name: str, p: ArmPlan) -> dict[str, Any]:
+    return {
+        "name": name,
+        "axes": p.arm.axes,
+        "key": p.arm.key,
+        "configurations": p.size,
+        "runs": p.planned,
+        "done": p.done,
+        "seconds_per_run": p.seconds,
+        "bytes_per_run": p.bytes,
+        "fixed": p.arm.fixed,
+        "known": [{"configuration": k, "parameters": p.known[k]} for k in sorted(p.known)],
+        "unsearched": p.arm.unsearched,
+        "searched": {name: space.described(domain) for name, domain in p.arm.space.items()},
+    }
+
+
 def describe(
     study: Study, plans: Sequence[ArmPlan], unfit: Sequence[Unfit] = (), kept: int = 0
 ) -> Iterator[str]:
-    """Yield the lines that `sweeper plan` prints; `kept` is how many bytes the samples take that are read once."""
+    """Yield the same in lines."""
     total, done = sum(p.planned for p in plans), sum(p.done for p in plans)
     search = study.search
     yield (
@@ -83,7 +120,7 @@ def describe(
         + (f", {search.hours:g} h of search runs in all" if search.hours else "")
     )
     for name, p in zip(short_names([p.arm.axes for p in plans]), plans, strict=True):
-        yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done"
+        yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done{_unsearched(p.arm)}"
         for k in sorted(p.known)[:SHOWN]:
             origin = "the published defaults" if k == 0 else "proposed"
             yield f"  #{k} {origin}: {_values({**p.arm.fixed, **p.known[k]})}"
@@ -95,49 +132,83 @@ def describe(
     yield _demand(study, plans)
     if kept:
         yield f"samples, read once on each machine: about {kept / 2**20:,.1f} MB of disk"
-    yield from _estimate(study, plans)
+    yield _estimate(study, plans)
 
 
 def _demand(study: Study, plans: Sequence[ArmPlan]) -> str:
     """Return what the study would ask of a cluster that can grow."""
-    search, need = study.search, study.resources
-    rule, seeds = RULES[search.racing], (len(search.seeds), len(study.final.seeds))
-    most = sum(min(rule.at_once(p.size, *seeds, search.ahead), p.planned) for p in plans)
+    need = study.resources
     each = f"{need.cpus:g} CPU" + (f" and {need.gpus:g} GPU" if need.gpus else "")
     workers = f"{need.workers} workers with " if need.workers > 1 else ""
-    return f"at once: up to {most} runs, each of {workers}{each}"
+    return f"at once: up to {_at_once(study, plans)} runs, each of {workers}{each}"
+
+
+def _at_once(study: Study, plans: Sequence[ArmPlan]) -> int:
+    search = study.search
+    rule, seeds = RULES[search.racing], (len(search.seeds), len(study.final.seeds))
+    return sum(min(rule.at_once(p.size, *seeds, search.ahead), p.planned) for p in plans)
+
+
+def reached(plan: Announced, ledger: Ledger) -> dict[str, Any]:
+    """Return how far a study is: its arms, how many are selected, and its runs by stage and status."""
+    arms = {arm.key for arm in plan.arms}
+    selected = {record.arm for record in ledger.of(Selected, study=[plan.study])} & arms
+    runs: dict[str, dict[str, int]] = {}
+    for (stage, status), n in sorted(ledger.tally(arms).items()):
+        runs.setdefault(stage, {})[status] = n
+    return {"study": plan.study, "arms": len(arms), "selected": len(selected), "runs": runs}
 
 
 def progress(plans: Iterable[Announced], ledger: Ledger) -> Iterator[str]:
-    """Yield one line per study: arms selected, its runs by status."""
+    """Yield the same in one line per study."""
     for plan in plans:
-        arms = {arm.key for arm in plan.arms}
-        selected = {record.arm for record in ledger.of(Selected, study=[plan.study])} & arms
-        counts = sorted((f"{stage} {status}", n) for (stage, status), n in ledger.tally(arms).items())
-        found = ", ".join(f"{n} {what}" for what, n in counts) or "no runs yet"
-        yield f"{plan.study}: {len(selected)} of {len(arms)} arms selected; {found}"
+        found = reached(plan, ledger)
+        runs = [f"{n} {stage} {status}" for stage, own in found["runs"].items() for status, n in own.items()]
+        told = ", ".join(runs) or "no runs yet"
+        yield f"{plan.study}: {found['selected']} of {found['arms']} arms selected; {told}"
 
 
-def _estimate(study: Study, plans: Sequence[ArmPlan]) -> Iterator[str]:
-    """Yield what is left in time and disk, from the runs that the ledger holds."""
+class Left(NamedTuple):
+    """What is left to do: runs, seconds of training and bytes of disk, None until a first run is recorded."""
+
+    runs: int
+    seconds: float | None
+    bytes: float | None
+
+
+def _left(study: Study, plans: Sequence[ArmPlan]) -> Left:
+    """Return what is left, from the runs that the ledger holds."""
+    left = [max(p.planned - p.done, 0) for p in plans]  # what is done may count configurations that lost
     known = [p.seconds for p in plans if p.seconds is not None]
     if not known:
-        yield "time and disk: unknown until a first run is recorded"
-        return
-    left = [max(p.planned - p.done, 0) for p in plans]  # what is done may count configurations that lost
+        return Left(sum(left), None, None)
     typical = sum(known) / len(known)
     seconds = sum(n * (typical if p.seconds is None else p.seconds) for n, p in zip(left, plans, strict=True))
-    slots = max(1, int((os.cpu_count() or 1) // (study.resources.cpus * study.resources.workers)))
     sizes = [p.bytes for p in plans if p.bytes is not None]
-    disk = sum(left) * (sum(sizes) / len(sizes) if sizes else 0.0)
-    yield (
-        f"left: up to {sum(left)} runs, {seconds:.0f} s of training,"
-        f" about {seconds / slots:.0f} s on this machine's {slots} slots, {disk / 2**20:.1f} MB of disk"
+    return Left(sum(left), seconds, sum(left) * (sum(sizes) / len(sizes) if sizes else 0.0))
+
+
+def _estimate(study: Study, plans: Sequence[ArmPlan]) -> str:
+    left = _left(study, plans)
+    if left.seconds is None or left.bytes is None:
+        return "time and disk: unknown until a first run is recorded"
+    slots = max(1, int((os.cpu_count() or 1) // (study.resources.cpus * study.resources.workers)))
+    return (
+        f"left: up to {left.runs} runs, {left.seconds:.0f} s of training,"
+        f" about {left.seconds / slots:.0f} s on this machine's {slots} slots, {left.bytes / 2**20:.1f} MB of disk"
     )
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
+
+
+def _unsearched(arm: Arm) -> str:
+    """Return the end of a sentence where nothing of an arm, or nothing of its method's own, is searched."""
+    if not arm.space:
+        return "; nothing of it is searched"
+    own = ", ".join(arm.unsearched)
+    return f"; of the method's own parameters none is searched ({own})" if own else ""
 
 
 def _values(values: Mapping[str, Any]) -> str:

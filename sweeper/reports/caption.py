@@ -22,6 +22,7 @@ def caption(history: History) -> list[str]:
         f"Budget per method and arm: {_budget(plan)} configurations ({_sampler(search)}, the published defaults"
         f" first){_within(history)}, racing {search.racing}, early stopping {search.early_stopping};"
         f" {_spent(history)}.",
+        *_unsearched(plan),
         f"Tuning seeds {_listed(search.seeds)}; report seeds {_listed(plan.final.seeds)}.",
         f"Test looks per arm: {_listed(sorted(looks))}.",
         *_kept(history),
@@ -36,9 +37,11 @@ def _budget(plan: Announced) -> str:
     """Return how many configurations each method had, where a space is too small for all that were granted."""
     granted = plan.search.configurations
     sizes = {arm.axes["method"]: arm.size or granted for arm in plan.arms}
-    fewer = ", ".join(f"{name} {size}" for name, size in sizes.items() if size < granted)
-    said = "up to " * bool(plan.search.hours) + str(granted)
-    return f"{said} ({fewer}: no more to try)" if fewer else said
+    fewer = ", ".join(f"{name} {size}" for name, size in sizes.items() if 1 < size < granted)
+    none = ", ".join(f"{name} {size}" for name, size in sizes.items() if size == 1 < granted)
+    said = [f"{fewer}: no more to try"] * bool(fewer) + [f"{none}: nothing is searched"] * bool(none)
+    most = "up to " * bool(plan.search.hours) + str(granted)
+    return f"{most} ({'; '.join(said)})" if said else most
 
 
 def _within(history: History) -> str:
@@ -57,6 +60,15 @@ def _within(history: History) -> str:
 def _range(numbers: set[int]) -> str:
     least, most = min(numbers), max(numbers)
     return str(least) if least == most else f"{least} to {most}"
+
+
+def _unsearched(plan: Announced) -> list[str]:
+    """Return a sentence on the methods of which nothing but training was searched, with what stayed as published."""
+    own = {
+        arm.axes["method"]: _listed(arm.unsearched) for arm in plan.arms if arm.unsearched and arm.size != 1
+    }
+    said = ", ".join(f"{name} ({names})" for name, names in own.items())
+    return [f"Own parameters of which none is searched: {said}."] if said else []
 
 
 def _sampler(search: Search) -> str:

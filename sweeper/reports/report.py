@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sweeper.bridge import direction, is_share
 from sweeper.ledger.history import History
@@ -57,6 +58,34 @@ class Report:
         """Return the table, mean ranks over several datasets and the caption as md, latex, csv or html."""
         table = ranks.beside(self.table(partial=partial), self.ranking)
         return writers.render(table, format, self.caption)
+
+    def facts(self, *, partial: bool = False) -> dict[str, Any]:
+        """Return the table's cells, rows first, and the caption as plain data; a cell without a mean has none."""
+        table = ranks.beside(self.table(partial=partial), self.ranking)
+        return {
+            "rows": list(table.row_axes),
+            "columns": list(table.column_axes),
+            "complete": self.complete,
+            "cells": [
+                {
+                    "row": list(row),
+                    "column": list(column),
+                    "axes": cell.axes,
+                    "metric": cell.metric,
+                    **dict(zip(("mean", "std"), cell.summary if cell.shown else (None, None), strict=False)),
+                    "n": len(cell.values),
+                    "planned": len(cell.planned),
+                    "status": cell.status,
+                    "values": cell.values,
+                    "failed": cell.failed,
+                    "note": cell.note,
+                    "rank": cell.rank or None,
+                    "tied_with_best": cell.tied,
+                }
+                for (row, column), cell in table.cells.items()
+            ],
+            "caption": [*self.caption, *table.caption],
+        }
 
 
 def build(

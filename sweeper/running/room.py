@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import ray
@@ -13,27 +13,10 @@ import yaml
 from ray.autoscaler.sdk import request_resources
 
 from sweeper.models.errors import UserError
+from sweeper.running.fitting import Node, bundle, fits, too_much
 from sweeper.study.schema import Resources
 
 LOOK_SECONDS = 1.0
-Node = Mapping[str, float]  # what a node has of each kind of resource
-
-
-def bundle(need: Resources) -> dict[str, float]:
-    """Return what one worker of a run reserves."""
-    return {kind: n for kind, n in (("CPU", need.cpus), ("GPU", need.gpus)) if n}
-
-
-def fits(need: Resources, nodes: Iterable[Node]) -> int:
-    """Return how many runs fit on the nodes at once; a part of a GPU is a part of one."""
-    parts = bundle(need).items()
-    return sum(min(_times(node.get(kind, 0), n) for kind, n in parts) for node in nodes) // need.workers
-
-
-def _times(have: float, n: float) -> int:
-    if n < 1:
-        return int(have) * math.floor(1 / n + 1e-9) + math.floor((have - int(have)) / n + 1e-9)
-    return math.floor(have / n + 1e-9)
 
 
 def draining() -> set[str]:
@@ -63,20 +46,11 @@ def possible() -> list[Node]:
 
 def check(need: Resources) -> None:
     """Raise UserError if no run fits on the cluster, as it is or as it may grow."""
-    if need.workers > 1 and need.gpus % 1:
-        raise UserError(
-            f"resources: {need.gpus:g} GPU for each of {need.workers} workers; a run on several workers"
-            " needs whole GPUs, or none"
-        )
     now, later = present(), possible()
     if fits(need, now) or fits(need, later):
         return
-    have = {kind: sum(node.get(kind, 0) for node in now) for kind in ("CPU", "GPU")}
     grown = " and cannot grow so far" if later else ""
-    raise UserError(
-        f"a run needs {need.workers} × ({need.cpus:g} CPU, {need.gpus:g} GPU), but the cluster has"
-        f" {have['CPU']:g} CPU and {have['GPU']:g} GPU{grown}; lower resources in the study"
-    )
+    raise UserError(f"{too_much(need, 'the cluster', now)}{grown}; lower resources in the study")
 
 
 class Room:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sweeper.bridge import (
-    REQUIRED,
     Entry,
-    Parameter,
     entries,
     find,
     hooks_of,
@@ -20,9 +17,9 @@ from sweeper.bridge import (
     published,
     settings,
 )
+from sweeper.service.pages import WIDTH, brief, default, heading, pages, table, word
 from sweeper.study import space
 
-WIDTH = 120
 # Authors: Title. Venue Year, and perhaps where it is found
 CITATION = re.compile(r"(?P<authors>[^:]+): .+[.?] (?P<venue>[^.?]+) (?P<year>\d{4})(?:, .+)?")
 PRESETS = "Configuration 0 takes the value under `published`, or under the preset that a study names; else the default."
@@ -31,24 +28,18 @@ PRESETS = "Configuration 0 takes the value under `published`, or under the prese
 def methods(names: Sequence[str]) -> Iterator[str]:
     """Yield the lines on the named methods in full, or on all in brief; raise UserError for an unknown name."""
     chosen = [find("method", name) for name in names]
-    return _pages(map(_method, chosen)) if chosen else _overview(_every("method"))
+    return pages(map(_method, chosen)) if chosen else _overview(_every("method"))
 
 
 def parts(kind: str, names: Sequence[str]) -> Iterator[str]:
     """Yield the same on datasets, encoders or whatever else a study names."""
     chosen = [find(kind, name) for name in names]
-    return _pages(map(_part, chosen)) if chosen else _parts(_every(kind))
+    return pages(map(_part, chosen)) if chosen else _parts(_every(kind))
 
 
 def _every(kind: str) -> list[Entry]:
     """Return the project's own and what installed distributions bring."""
     return [*entries(kind).values(), *installed(kind)]
-
-
-def _pages(pages: Iterator[Iterator[str]]) -> Iterator[str]:
-    for number, page in enumerate(pages):
-        yield from ["", ""] if number else []
-        yield from page
 
 
 # Methods
@@ -60,7 +51,7 @@ def _overview(every: Sequence[Entry]) -> Iterator[str]:
         (e.name, *_paper(e), _tasks(e), _modalities(e), ", ".join(hooks_of(e)) or "none (the plain loop)")
         for e in every
     ]
-    header, *found = _table([("method", "paper", "year", "tasks", "modalities", "hooks"), *rows])
+    header, *found = table([("method", "paper", "year", "tasks", "modalities", "hooks"), *rows])
     yield header
     for e, row in zip(every, found, strict=True):
         yield row
@@ -78,14 +69,15 @@ def _method(method: Entry) -> Iterator[str]:
     yield from _title(method)
     yield from _facts(method, own)
     yield from _parameters(method, own, {name for domains in spaces.values() for name in domains})
+    yield from _unsearched(method, spaces.values())
     for title, domains in spaces.items():
         rows = [row for name, given in domains.items() for row in _domains(name, given)]
-        yield from ["", *_table([(title, "values", "when"), *rows])] if rows else []
+        yield from ["", *table([(title, "values", "when"), *rows])] if rows else []
 
 
 def _facts(method: Entry, own: Mapping[str, Any]) -> Iterator[str]:
     """Yield where a method comes from, what it fits, and where it enters the training loop."""
-    yield from _table(
+    yield from table(
         [
             ("paper", own.get("cite", "none is named")),
             ("tasks", _tasks(method)),
@@ -111,19 +103,29 @@ def _parameters(method: Entry, own: Mapping[str, Any], searched: Collection[str]
     }
     columns = {name: values for name, values in columns.items() if values}
     body = [
-        (key, _default(p), *(_word(v[key]) if key in v else "" for v in columns.values()), p.admissible)
+        (key, default(p), *(word(v[key]) if key in v else "" for v in columns.values()), p.admissible)
         for key, p in rows.items()
     ]
     if body:
-        yield from ["", *_table([("parameter", "default", *columns, "admissible"), *body])]
+        yield from ["", *table([("parameter", "default", *columns, "admissible"), *body])]
     if columns:
         yield PRESETS
+
+
+def _unsearched(method: Entry, spaces: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a sentence if nothing of the method, or none of its own parameters, is searched."""
+    own = set(method.parameters) - {space.read_file(method.name).get("per_modality")}
+    domains = {name for given in spaces for name, value in given.items() if space.is_domain(value)}
+    if not domains:
+        yield from ["", "Nothing of it is searched, unless a study gives it a `space`."]
+    elif own and not domains & own:
+        yield from ["", "None of its own parameters is searched, unless a study gives it a `space`."]
 
 
 def _domains(name: str, given: Any) -> Iterator[tuple[str, str, str]]:  # noqa: ANN401 - any YAML value
     """Yield (name, values, condition) for each domain of a parameter, or its fixed value; only the first has a name."""
     if not isinstance(given, Mapping | list):
-        yield name, f"{_word(given)}, fixed", ""
+        yield name, f"{word(given)}, fixed", ""
         return
     for domain in given if isinstance(given, list) else [given]:
         conditions = (
@@ -142,7 +144,7 @@ def _values(domain: Mapping[str, Any]) -> str:
 
 
 def _choices(values: Sequence[Any]) -> str:
-    return " | ".join(map(_word, values))
+    return " | ".join(map(word, values))
 
 
 def _paper(method: Entry) -> tuple[str, str]:
@@ -185,17 +187,14 @@ def _fusion(method: Entry, made_for: str | None) -> str:
 def _parts(every: Sequence[Entry]) -> Iterator[str]:
     """Yield what each is, and the names of its options."""
     for e in every:
-        yield textwrap.fill(f"{e.name}: {_summary(e)}", WIDTH, subsequent_indent="  ")
-        if e.parameters:
-            names = f"options: {', '.join(e.parameters)}"
-            yield textwrap.fill(names, WIDTH, initial_indent="    ", subsequent_indent="    ")
+        yield from brief(e.name, _summary(e), f"options: {', '.join(e.parameters)}" if e.parameters else "")
 
 
 def _part(part: Entry) -> Iterator[str]:
     """Yield all that is known of one."""
     yield from _title(part)
-    options = [(k, _default(p), p.admissible) for k, p in part.parameters.items()]
-    yield from _table([("option", "default", "admissible"), *options]) if options else ["no options"]
+    options = [(k, default(p), p.admissible) for k, p in part.parameters.items()]
+    yield from table([("option", "default", "admissible"), *options]) if options else ["no options"]
     yield from _published(part)
 
 
@@ -206,7 +205,7 @@ def _published(part: Entry) -> Iterator[str]:
         return
     counts = ", ".join(f"{split} {count:,}" for split, count in found.counts.items())
     yield ""
-    yield from _table(
+    yield from table(
         [
             ("get it from", found.get),
             ("licence", found.licence),
@@ -221,11 +220,8 @@ def _published(part: Entry) -> Iterator[str]:
         yield textwrap.fill(flaw, WIDTH, initial_indent="  - ", subsequent_indent="    ")
 
 
-# Both
-
-
 def _title(e: Entry) -> Iterator[str]:
-    yield from [e.name, "=" * len(e.name), e.doc, ""]
+    yield from heading(e.name, e.doc)
     yield from [f"from {origin(e)}", ""] if origin(e) else []
 
 
@@ -233,24 +229,3 @@ def _summary(e: Entry) -> str:
     """Return the first paragraph of its docstring, a dataset's without its name, and where it is from."""
     said = " ".join(e.doc.split("\n\n")[0].split()).removeprefix(f"`{e.name}`: ")
     return f"{said} (from {origin(e)})" if origin(e) else said
-
-
-def _default(parameter: Parameter) -> str:
-    return "required" if parameter.default is REQUIRED else _word(parameter.default)
-
-
-def _word(value: Any) -> str:  # noqa: ANN401 - any hyper-parameter value
-    """Return a value as YAML writes it."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield each row in aligned columns, with lines below it for what its last column does not hold within WIDTH."""
-    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)][:-1]
-    below = " " * sum(widths)
-    for *cells, last in rows:
-        before = "".join(map(str.ljust, cells, widths))
-        yield (
-            textwrap.fill(last, WIDTH, initial_indent=before, subsequent_indent=below, break_long_words=False)
-            or before.rstrip()
-        )

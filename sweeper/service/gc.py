@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History, announcements
@@ -72,15 +73,25 @@ def _shown_still(found: Sequence[Waste], storage: Storage) -> Iterator[Waste]:
             yield Waste(path, "the same file among MLflow's artifacts", 0)
 
 
-def describe(found: Sequence[Waste], storage: Storage) -> Iterator[str]:
-    """Yield what would be freed, in lines."""
+def describe(found: Sequence[Waste], storage: Storage, *, removed: bool) -> Iterator[str]:
+    """Yield what may go, and what that frees, in lines."""
     for why in dict.fromkeys(one.why for one in found):
         own = [one for one in found if one.why == why]
         yield f"{len(own)} × {why}: {_megabytes(own)}"
         yield from (f"  {storage.address(one.path)}" for one in own[:SHOWN])
         if len(own) > SHOWN:
             yield f"  and {len(own) - SHOWN} more"
+    if not found:
+        yield "there is nothing to remove"
+        return
     yield f"in all {_megabytes(found)}"
+    yield "removed" if removed else "nothing is removed yet; --remove does it"
+
+
+def facts(found: Sequence[Waste], storage: Storage, *, removed: bool) -> dict[str, Any]:
+    """Return the same as plain data."""
+    waste = [{"path": storage.address(one.path), "why": one.why, "bytes": one.bytes} for one in found]
+    return {"waste": waste, "bytes": sum(one.bytes for one in found), "removed": removed and bool(found)}
 
 
 def remove(found: Iterable[Waste], storage: Storage) -> None:

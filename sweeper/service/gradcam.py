@@ -84,6 +84,4 @@ def _focus(
     order = _order(record, storage)
     root = data_root or (Path(order["data_root"]) if order["data_root"] else None)
     with storage.lend(storage.run(record.key)) as folder:
-        return bridge.gradcam(
-            order["payload"], folder, modality, rows, root, storage.cache, tuple(order["plugins"])
-        )
+        return bridge.gradcam(order["payload"], folder, modality, rows, root, storage.cache)

@@ -196,8 +196,6 @@ def check(
             root=workspace.data_root,
             cache=workspace.storage.cache,
         )
-        for condition in study.conditions:
-            bridge.check_condition(bridge.parse_condition(condition), found.spec)
         for arm in new:
             if arm.dataset != named:
                 continue

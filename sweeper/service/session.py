@@ -179,6 +179,7 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
                 reads=arm.reads,
                 floor=arm.method.facts["floor"],
                 space={name: own.domains for name, own in arm.space.items()},
+                unsearched=tuple(arm.unsearched),
             )
             for arm in arms
         ),

@@ -93,6 +93,12 @@ class Arm:
 
         return space.filled(self.space, self.fixed, start)
 
+    @property
+    def unsearched(self) -> list[str]:
+        """The method's own parameters that a study neither fixes nor searches, where it searches none of them."""
+        own = self.method.parameters
+        return [] if any(name in self.space for name in own) else [k for k in own if k not in self.fixed]
+
     def size(self, search: Search) -> int:
         """Return how many configurations are tried: one if nothing is searched, no more than a grid has."""
         return space.size(search.sampler, search.configurations, self.space, self.fixed, self.defaults())

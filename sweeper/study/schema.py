@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -16,21 +18,21 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 
 from sweeper.bridge import direction, full_metric, parse_condition
 from sweeper.models.errors import UserError, choose
-from sweeper.study import space, yamls
-from sweeper.study.places import place
+from sweeper.study.files import change, override, read
 
-STUDIES = space.SPACES / "studies"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 AXES = ("dataset", "encoders", "fusion", "method", "condition", "metric")
 
 
 class Strict(BaseModel):
     """Unknown keys are errors; values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 def _named(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
@@ -116,26 +118,37 @@ class Search(Strict):
     """
 
     configurations: Annotated[int, Field(ge=1)] = 8
+    """How many are tried of each arm, the published defaults first."""
     hours: Annotated[float, Field(gt=0)] | None = None
+    """The time that the search runs of all arms may take in all, added up over runs side by side."""
     seeds: Seeds = [0, 1]
+    """The tuning seeds."""
     sampler: Literal["tpe", "random", "grid", "qmc"] = "tpe"
+    """What proposes configurations."""
     racing: Literal["none", "halving", "paired"] = "halving"
+    """How configurations earn further seeds."""
     early_stopping: Literal["none", "asha", "median"] = "none"
+    """What ends runs that fall behind."""
     ahead: Annotated[int, Field(ge=1)] = 4
+    """Configuration k is proposed from the first results of 0 … k - ahead."""
     seed: int = 0
+    """What proposals are drawn by."""
 
 
 class Final(Strict):
     """The fresh seeds of the reported numbers."""
 
     seeds: Seeds = [100, 101, 102, 103, 104]
+    """The report seeds, none of them a tuning seed."""
 
 
 class Select(Strict):
     """The rule that freezes an arm's configuration: best mean of `metric` on validation."""
 
     metric: str = "accuracy"
+    """Its mean over tuning seeds decides; `sweeper metrics` lists all."""
     on: Literal["validation"] = "validation"
+    """Test data never decide."""
 
 
 class Resources(Strict):
@@ -145,19 +158,36 @@ class Resources(Strict):
     """
 
     cpus: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs of each worker."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of each worker; a part of one is the most that a run gets."""
     workers: Annotated[int, Field(ge=1)] = 1
+    """Processes that train one run together."""
     silence: Annotated[float, Field(gt=0)] = 1800.0
+    """Seconds without a step after which a run is ended and tried again."""
     channels_last: bool = False
+    """Lay convolutions out for tensor cores, on GPUs alone."""
     compile: bool = False
+    """Run encoders and fusion through `torch.compile`, on GPUs alone."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Resources:
+        if self.workers > 1 and self.gpus % 1:
+            raise ValueError(
+                f"{self.gpus:g} GPU for each of {self.workers} workers; a run on several needs whole GPUs, or none"
+            )
+        return self
 
 
 class Layout(Strict):
     """What stands where in the study's table; axes that differ between cells and stand nowhere are added."""
 
     rows: Axes = ["method"]
+    """Axes that stand as rows."""
     columns: Axes = []
+    """Axes that stand as columns."""
     metrics: Annotated[list[str], Distinct] = []
+    """Which are shown; without, the one that selects, of each modality too."""
 
 
 class Study(Strict):
@@ -167,58 +197,73 @@ class Study(Strict):
     is a shell command that is run when `sweeper run` ends.
     """
 
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    study: Annotated[str, Field(pattern=NAME, max_length=100)]
+    """Its name: of its table, its folder, and its experiment in MLflow."""
     dataset: Several
+    """What is learnt from, one or a list; `sweeper datasets` lists all, `table` reads files of your own."""
     methods: Annotated[list[NamedMethod], _one_or_several(NamedMethod), Field(min_length=1)]
+    """What is compared; `sweeper methods` lists all. An entry may have a label, a preset, a fusion and a space."""
     encoders: Annotated[list[EncoderSet], _one_or_several(EncoderSet), Field(min_length=1)] = [EncoderSet()]
+    """An encoder for each kind of input or modality, else its default; a list of labelled sets compares them."""
     augment: dict[str, Several] = {}
+    """What is done to training rows, by kind of input or modality; `sweeper augmentations` lists all."""
     fusion: Several = [{"name": "concat"}]
+    """How modalities are joined, one or a list; `sweeper fusions` lists all."""
     search: Search = Search()
+    """How configurations are proposed, over which seeds they are repeated, and when they are dropped."""
     final: Final = Final()
+    """The fresh seeds of the reported numbers."""
     train: dict[str, Any] = {}
+    """Settings of training that are fixed, and not searched."""
     space: dict[str, Any] = {}
+    """What is fixed or searched of hyper-parameters, for all arms; a method's entry may have its own."""
     conditions: Conditions = ["clean"]
+    """What the finished weights are tested under, and never trained for; `sweeper conditions` lists all."""
     select: Select = Select()
+    """The rule that chooses a configuration, on validation alone."""
     resources: Resources = Resources()
+    """What one run uses; it is no part of what makes it the same run."""
     checkpoints: Literal["none", "best", "all"] = "best"
+    """Which weights of a run are kept: none, the best, or its last state too."""
     reuse: Literal["code", "any"] = "code"
+    """Whose finished runs stand for those that are needed: of the same code, or of any."""
     report: Layout = Layout()
+    """What stands where in the table."""
     plugins: list[str] = []
+    """Modules of your own, on PYTHONPATH, that bring methods or other parts."""
     on_end: str = ""
+    """A shell command that `sweeper run` runs at its end."""
+
+    @classmethod
+    def of(
+        cls, given: Study | Mapping[str, Any] | Path | str, changes: Mapping[str, Any] = MappingProxyType({})
+    ) -> Study:
+        """Return the study that a mapping is, or a file or the name of a shipped one, with `changes` {"a.b": value}.
+
+        Raises UserError in one sentence.
+        """
+        if isinstance(given, str | Path):
+            raw, where = read(str(given))
+        elif isinstance(given, Study | Mapping):
+            raw, where = given.model_dump() if isinstance(given, Study) else deepcopy(dict(given)), "study"
+        else:
+            raise UserError(
+                f"study is {given!r}; give a Study, a mapping, a file or the name of a shipped one"
+            )
+        for key, value in changes.items():
+            change(raw, key, value)
+        return parse(raw, where)
 
 
 SECTIONS = {name: f.annotation for name, f in Study.model_fields.items() if isinstance(f.default, Strict)}
 
 
-def find(name: str) -> Path:
-    """Return the study file that `name` is, or names in search_spaces/studies; raise UserError if there is none."""
-    path = place("study file", name)
-    if path.is_file():
-        return path
-    if path.suffix in (".yaml", ".yml"):
-        raise UserError(f"study file {name!r} does not exist; give a file, or one of: {', '.join(shipped())}")
-    return STUDIES / f"{choose('study', name, shipped())}.yaml"
-
-
-def shipped() -> list[str]:
-    """Return the names of the studies in search_spaces/studies."""
-    return sorted(p.stem for p in STUDIES.glob("*.yaml"))
-
-
 def load(name: str, overrides: Iterable[str] = ()) -> Study:
     """Read a study file, apply `--set a.b=c` overrides, and check it; raises UserError in one sentence."""
-    path = find(name)
-    where = f"study file {path.name!r}"
-    try:
-        raw = yamls.read(path.read_text(), where)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{where} cannot be read ({error}); give a text file of YAML") from None
-    if not isinstance(raw, dict):
-        found = "is empty" if raw is None else f"holds {type(raw).__name__}"
-        raise UserError(f"{where} {found}; it must be a mapping that begins with `study:`")
-    for override in overrides:
-        _override(raw, override)
-    return parse(raw, path.name)
+    raw, where = read(name)
+    for text in overrides:
+        override(raw, text)
+    return parse(raw, where)
 
 
 def parse(raw: Mapping[str, Any], where: str = "study") -> Study:
@@ -256,21 +301,6 @@ def _plugins(raw: Mapping[str, Any]) -> list[str]:
 def dump(study: Study) -> str:
     """Return the study as YAML, every default written out."""
     return yaml.safe_dump(study.model_dump(), sort_keys=False)
-
-
-def _override(raw: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise UserError(f"--set {override!r} is not of the form a.b=c")
-    # the keys of `space` are dotted themselves, as in space.train.lr
-    *parents, last = path.split(".", 1 if path.startswith("space.") else -1)
-    for key in parents:
-        if raw.get(key) is None or isinstance(raw[key], str):
-            raw[key] = {"name": raw[key]} if raw.get(key) else {}
-        raw = raw[key]
-        if not isinstance(raw, dict):
-            raise UserError(f"--set {override!r}: {key!r} is not a mapping in this study")
-    raw[last] = yamls.read(text, f"--set {override!r}")
 
 
 def _sentence(error: ValidationError, where: str) -> str:

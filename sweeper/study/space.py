@@ -100,6 +100,19 @@ def is_domain(given: Any) -> bool:  # noqa: ANN401 - any YAML value
     return bool(several) or isinstance(given, Mapping)
 
 
+def described(domain: Domain | Cases) -> Any:  # noqa: ANN401 - a YAML value
+    """Return a domain as a study file writes it."""
+    if isinstance(domain, Cases):
+        return [described(own) for own in domain.domains]
+    body = domain.choices if domain.kind == "choice" else domain.bounds
+    when = {name: list(values) for name, values in domain.when}
+    return {
+        domain.kind: list(body),
+        **({"log": True} if domain.log else {}),
+        **({"when": when} if when else {}),
+    }
+
+
 def parse(name: str, given: Any, parameter: Parameter, where: str) -> Domain | Cases:  # noqa: ANN401 - any YAML value
     """Return the domain that a mapping such as {float: [0.02, 1.0], log: true} describes, or a list of them.
 

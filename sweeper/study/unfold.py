@@ -61,6 +61,8 @@ def unfold(
     _check_names(study, everywhere)
     for data in datasets:
         _check_metrics(study, data, everywhere)
+        for condition in study.conditions:
+            bridge.check_condition(bridge.parse_condition(condition), data.inputs, data.name)
     arms: list[Arm] = []
     for data, encoders, (method, entry) in itertools.product(datasets, study.encoders, entries):
         without = not method.facts["encodes"] and len(study.encoders) > 1  # it is there once beside all sets

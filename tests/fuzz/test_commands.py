@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.study.schema import shipped
+from sweeper.study.files import shipped
 from tests.fuzz.ends import ends_well
 
 WORDS = [
@@ -41,7 +41,9 @@ WORDS += [
 words = st.sampled_from([*WORDS, *shipped(), "quickstart.yaml", "missing.yaml"]) | st.text(
     st.characters(exclude_characters="\0"), max_size=6
 )
-commands = st.sampled_from(["plan", "status", "report", "repro", "methods", "datasets"])
+commands = st.sampled_from(
+    ["plan", "status", "report", "repro", "methods", "datasets", "conditions", "metrics"]
+)
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ def known(value: object) -> None:
         assert parse(found.label) == found
         assert len(found.label) <= 200
         assert found.label.isprintable()
-        check(found, SPEC)
+        check(found, SPEC.modalities, SPEC.name)
     except UserError as error:
         one_sentence(error)
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.study import schema
-from sweeper.study.schema import STUDIES, Study
+from sweeper.study.files import STUDIES
+from sweeper.study.schema import Study
 from tests.fuzz.ends import ends_well
 from tests.fuzz.trees import NAMES, mutated, scalars, trees_of
 

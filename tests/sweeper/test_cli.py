@@ -15,6 +15,7 @@ from sweeper.ledger import uris
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.provenance import package
 from sweeper.planning.planner import Planner
+from sweeper.running import fitting
 from sweeper.service.session import announcement, as_record, proposals
 from sweeper.study import schema as study
 from sweeper.study.editors import json_schema
@@ -66,6 +67,25 @@ def begun(tmp_path, study_file):
         return path
 
     return fill
+
+
+# init
+
+
+def test_a_new_study_can_be_planned_and_is_not_written_over(said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = said("init", "mine.yaml")
+    assert (code, out.split(",")[0]) == (0, "written: mine.yaml")
+    assert said("plan", "mine.yaml")[1].startswith("study mine: ")
+    before = (tmp_path / "mine.yaml").read_text()
+    code, out, err = said("init", "mine.yaml")
+    assert (code, out, err) == (2, "", "sweeper: 'mine.yaml' is there already; name another file\n")
+    assert (tmp_path / "mine.yaml").read_text() == before
+    assert "cannot be written" in said("init", "no/folder.yaml")[2]
+    assert said("init")[0] == 0
+    assert said("plan", "study.yaml")[1].startswith("study study: ")
+    assert said("init", "my study.yaml")[0] == 0
+    assert said("plan", "my study.yaml")[1].startswith("study my_study: ")
 
 
 # plan
@@ -125,6 +145,38 @@ def test_a_plan_takes_overrides_and_names_of_shipped_studies(said, study_file):
     code, out, _ = said("plan", "quickstart")
     assert code == 0
     assert out.startswith("study quickstart: ")
+
+
+def test_a_plan_says_of_what_nothing_is_searched(said, study_file, tmp_path, monkeypatch):
+    plugin = """from sweeper.models.method import Method
+
+
+class Own(Method):
+    \"\"\"Own.\"\"\"
+
+    def __init__(self, net, task, *, weight: float = 0.5) -> None:
+        super().__init__(net, task)
+"""
+    (tmp_path / "own_method.py").write_text(plugin)
+    monkeypatch.syspath_prepend(tmp_path)
+    fixed = {"train.optimizer": "sgd", "train.lr": 0.1, "train.weight_decay": 0.0, "train.batch_size": 64}
+    methods = ["joint", "own", {"name": "joint", "label": "fixed", "space": fixed}]
+    lines = said("plan", study_file(methods=methods, plugins=["own_method"]))[1].splitlines()
+    told = [line.partition(" done")[2] for line in lines if " configurations, up to " in line]
+    assert told == [
+        "",
+        "; of the method's own parameters none is searched (weight)",
+        "; nothing of it is searched",
+    ]
+
+
+def test_a_plan_for_more_than_this_machine_has_warns(said, study_file, monkeypatch):
+    monkeypatch.setattr(fitting, "address", lambda: None)
+    study = study_file(resources={"cpus": 1000})
+    code, out, _ = said("plan", study)
+    assert (code, out.splitlines()[-1].split(", but")[0]) == (0, "warning: a run needs 1 × (1000 CPU, 0 GPU)")
+    monkeypatch.setattr(fitting, "address", lambda: "head:6379")  # of a cluster, Ray knows what it has
+    assert "warning" not in said("plan", study)[1]
 
 
 def test_a_plan_of_a_grid_counts_its_points(said, study_file):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from inspect import getdoc
 from math import inf
 from typing import Any, Literal, get_type_hints
 
@@ -14,12 +15,20 @@ from sweeper.models.schema.entries import entry
 from sweeper.models.schema.parameters import Parameter
 from sweeper.models.schema.plugins import full_name
 from sweeper.models.schema.ranges import Count, Share
-from sweeper.models.values import DataSpec, InputKind
+from sweeper.models.values import InputKind, InputSpec
 
 # the levels at which everything is struck; of decibels, those at which either sound or noise is all that is heard
 LARGEST = {"salt": 100.0, "words": 10.0, "time": 10.0, "dropout": 10.0, "white": 100.0}
 LEAST = {"white": -100.0}
 LONGEST = 200  # bytes of a label, which files are named after
+
+
+def levels(kind: str) -> tuple[float, float]:
+    """Return the least and the largest level that a kind of noise takes; infinite where there is no largest."""
+    if "." in kind:
+        largest = entry("condition", kind).facts["largest"]
+        return 0.0, inf if largest is None else largest
+    return LEAST.get(kind, 0.0), LARGEST.get(kind, inf)
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,7 @@ class Condition:
         choose("condition", self.kind, known, "" if self.mode == "clean" else f"mode {self.mode!r}")
         if self.kind == "clean" and any(getattr(self, f.name) != f.default for f in fields(self)[1:]):
             raise UserError("condition 'clean' has a level or options; it takes none")
-        least, most = LEAST.get(self.kind, 0.0), LARGEST.get(self.kind, inf)
-        if added:
-            largest = entry("condition", self.kind).facts["largest"]
-            most = inf if largest is None else largest
+        least, most = levels(self.kind)
         distinct = len({*self.modalities}) == len(self.modalities)
         for name, ok, admissible in (
             (
@@ -97,6 +103,22 @@ class Condition:
 CLEAN = Condition("clean")
 LABEL = re.compile(r"([^-@( ]+)(?:-([^@( ]+))?(?:@([^( ]+))?(?: \((.+)\))?")
 OPTIONS = {"share": float, "mode": str, "repeats": int, "seed": int}
+
+
+def parameters() -> dict[str, Parameter]:
+    """Return what a condition takes beside its kind and level."""
+    hints = get_type_hints(Condition, include_extras=True)
+    return {f.name: Parameter(hints[f.name], f.default) for f in fields(Condition)[2:]}
+
+
+def effects(kind: str) -> dict[str, dict[str, str]]:
+    """Return what a kind of noise does, {mode: {kind of input: a sentence}}, as its functions tell."""
+    found = {mode: known[kind] for mode, known in CORRUPTIONS.items() if kind in known}
+    return {mode: {on: _sentence(does) for on, does in own.items()} for mode, own in found.items()}
+
+
+def _sentence(function: object) -> str:
+    return (getdoc(function) or "").partition("\n")[0]
 
 
 def parse(value: str | Mapping[str, Any], plugins: Sequence[str] | None = None) -> Condition:
@@ -153,27 +175,27 @@ def _brief(value: float | str) -> str:
     return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def check(condition: Condition, spec: DataSpec) -> None:
+def check(condition: Condition, inputs: Mapping[str, InputSpec], dataset: str) -> None:
     """Raise UserError if the condition names a modality that the dataset lacks or fits none that it is meant for."""
     if condition.kind == "clean":
         return
     where, fits = f"condition {condition.label!r}", fitting(condition)
     for m in condition.modalities:
-        kind = spec.modalities[choose("modality", m, spec.modalities, f"{where}, dataset {spec.name!r}")].kind
+        kind = inputs[choose("modality", m, inputs, f"{where}, dataset {dataset!r}")].kind
         if kind not in fits:
             raise UserError(f"{where}: modality {m!r} is of kind {kind}; admissible: {', '.join(fits)}")
-    if not targets(condition, spec):
-        kinds = ", ".join(f"{m} ({s.kind})" for m, s in spec.modalities.items())
+    if not targets(condition, inputs):
+        kinds = ", ".join(f"{m} ({s.kind})" for m, s in inputs.items())
         raise UserError(
-            f"{where} fits no modality of dataset {spec.name!r}: {kinds}; admissible: {', '.join(fits)}"
+            f"{where} fits no modality of dataset {dataset!r}: {kinds}; admissible: {', '.join(fits)}"
         )
 
 
-def targets(condition: Condition, spec: DataSpec) -> list[str]:
+def targets(condition: Condition, inputs: Mapping[str, InputSpec]) -> list[str]:
     """Return the modalities that the condition is for."""
     fits = fitting(condition)
-    named = condition.modalities or spec.modalities
-    return [m for m, s in spec.modalities.items() if m in named and s.kind in fits]
+    named = condition.modalities or inputs
+    return [m for m, s in inputs.items() if m in named and s.kind in fits]
 
 
 def fitting(condition: Condition) -> Collection[InputKind]:

@@ -34,10 +34,10 @@ def corrupted(
     hits = {m: np.zeros(len(rows), bool) for m in dataset.inputs}
     if not condition.changes:
         return dataset, hits
-    check(condition, dataset.spec)
+    check(condition, dataset.spec.modalities, dataset.spec.name)
     has = {m: dataset.present[m][rows] if m in dataset.present else ~hits[m] for m in hits}
     draws = {m: np.zeros(len(rows)) for m in hits}
-    for m in targets(condition, dataset.spec):
+    for m in targets(condition, dataset.spec.modalities):
         if condition.mode == "qmf" and dataset.inputs[m].dtype != np.uint8:
             raise UserError(
                 f"condition {condition.label!r}: modality {m!r} has type {dataset.inputs[m].dtype}; mode qmf is for"

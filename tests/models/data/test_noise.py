@@ -527,18 +527,18 @@ def test_what_cannot_be_a_condition_is_told_in_a_sentence(value, words):
 def test_a_condition_that_does_not_fit_the_dataset_is_refused(label, words):
     dataset = mixed()
     with pytest.raises(UserError, match=words):
-        check(parse(label), dataset.spec)
+        check(parse(label), dataset.spec.modalities, dataset.spec.name)
     with pytest.raises(UserError, match=words):
         corrupted(dataset, parse(label), 0, TEST)
 
 
 def test_a_condition_that_fits_no_modality_is_refused_and_one_that_fits_some_is_not():
-    check(parse("words-5"), mixed().spec)
-    check(CLEAN, mixed().spec)
+    check(parse("words-5"), mixed().spec.modalities, mixed().spec.name)
+    check(CLEAN, mixed().spec.modalities, mixed().spec.name)
     with pytest.raises(
         UserError, match=r"words-5' fits no modality .*: x \(image\); admissible: sequence, tokens"
     ):
-        check(parse("words-5"), images(1).spec)
+        check(parse("words-5"), images(1).spec.modalities, images(1).spec.name)
 
 
 def test_mode_qmf_refuses_images_of_another_type():

@@ -283,6 +283,14 @@ def test_the_caption_says_which_arms_had_less_to_try_and_what_failed():
     assert "lfm 2 runs in 4 s (2 failed)" in text
 
 
+def test_the_caption_says_of_what_nothing_is_searched():
+    one, own = replace(JOINT, size=1), replace(LFM, unsearched=("tau", "alpha"))
+    found = built(plan(one, own), *whole(JOINT, [0.8, 0.9])).caption
+    assert "8 (joint 1: nothing is searched) configurations" in found[1]
+    assert found[2] == "Own parameters of which none is searched: lfm (tau, alpha)."
+    assert "nothing is searched" not in built(plan(one, search={"configurations": 1})).caption[1]
+
+
 def test_tpe_is_not_claimed_where_it_never_began():
     few = plan(JOINT, search={"configurations": 7})
     assert "7 configurations (random: tpe would begin with #7, the published" in built(few).caption[1]

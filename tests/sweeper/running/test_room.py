@@ -73,8 +73,8 @@ def test_a_run_that_never_fits_is_refused(nodes):
         room.check(Resources(gpus=0.5))
     nodes.append({"CPU": 8.0, "GPU": 4.0})
     room.check(Resources(gpus=0.5))
-    with pytest.raises(UserError, match="whole GPUs"):
-        room.check(Resources(gpus=0.5, workers=2))
+    with pytest.raises(ValueError, match="whole GPUs"):
+        Resources(gpus=0.5, workers=2)
 
 
 def test_a_cluster_that_can_grow_is_no_reason_to_refuse(growing):

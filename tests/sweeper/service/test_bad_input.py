@@ -147,6 +147,24 @@ def test_parts_that_do_not_fit_together(refused: Refused, study_file, changes, t
     assert told in refused("run", study_file(**{"methods": ["joint"], **changes}))
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"conditions": ["clean", "blur-5"]},
+            "'blur-5' fits no modality of dataset 'synthetic': m0 (vector)",
+        ),
+        ({"conditions": ["gaussian-5@m9"]}, "unknown modality 'm9' in condition 'gaussian-5@m9'"),
+        ({"conditions": [{"name": "gaussian-5", "mode": "qmf"}]}, "(mode qmf)' fits no modality"),
+        ({"resources": {"workers": 2, "gpus": 0.5}}, "a run on several needs whole GPUs, or none"),
+    ],
+    ids=str,
+)
+def test_what_is_refused_is_refused_by_plan_too(refused: Refused, study_file, changes, told):
+    for command in ("plan", "run"):
+        assert told in refused(command, study_file(**changes))
+
+
 def test_a_condition_that_a_method_was_not_fitted_to(refused: Refused, study_file):
     """Whether the method file's defaults say so or the study does; before any run, and before anything is written."""
     told = refused("run", study_file(methods=["rw"], conditions=["clean", "salt-5"]))

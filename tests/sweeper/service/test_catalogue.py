@@ -6,7 +6,8 @@ import pytest
 
 from sweeper import bridge
 from sweeper.commands.catalogue import PARTS
-from sweeper.service import catalogue
+from sweeper.models.errors import UserError
+from sweeper.service import catalogue, terms
 from sweeper.study import space
 
 METHODS = bridge.entries("method")
@@ -204,3 +205,42 @@ def test_a_published_dataset_tells_what_to_download_and_where_to_put_it(name):
 
 def test_datasets_in_brief_tell_nothing_of_downloads():
     assert not any("licence" in line or "SWEEPER_DATA" in line for line in catalogue.parts("dataset", []))
+
+
+# conditions and metrics
+
+
+def test_conditions_tell_levels_inputs_and_what_they_do():
+    lines = list(terms.conditions([]))
+    assert "white: level -100 to 100, on audio" in lines
+    page = "\n".join(terms.conditions(["salt"]))
+    assert "of level 0 to 100; at level 0 nothing changes." in page
+    assert "Set a share ε/100 of numbers" in page
+    assert "mode qmf, on  what it does" in page
+    assert "share       0.5      a number from 0 to 1" in page
+    with pytest.raises(UserError, match="did you mean 'gaussian'"):
+        list(terms.conditions(["gausian"]))
+
+
+def test_every_metric_says_what_it_is():
+    rows = list(terms.metrics([]))
+    (accuracy,) = (row for row in rows if row.startswith("accuracy "))
+    assert accuracy.split("  ")[0] == "accuracy"
+    assert "rows whose most probable class is the target" in accuracy
+    page = "\n".join(terms.metrics(["mae", "gap"]))
+    assert "better  lower" in page
+    assert "tasks   any" in page
+    assert all(own["meaning"] and own["tasks"] for own in terms.measures().values())
+    assert max(map(len, "\n".join(rows).splitlines())) <= catalogue.WIDTH
+
+
+def test_a_method_of_which_nothing_is_searched_says_so(written):
+    none, own = "Nothing of it is searched, ", "None of its own parameters is searched, "
+    assert not any(
+        line.startswith((none, own)) for name in ("ogm", "joint", "unimodal") for line in page(name)
+    )
+    written(common={"space": {"train.lr": {"float": [0.1, 1.0]}}})
+    assert any(line.startswith(own) for line in page("ogm"))
+    assert not any(line.startswith((none, own)) for line in page("joint"))
+    written()
+    assert any(line.startswith(none) for line in page("ogm"))

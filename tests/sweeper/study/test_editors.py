@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from sweeper.study import schema, yamls
-from sweeper.study.editors import json_schema
+from sweeper.study import files, schema, yamls
+from sweeper.study.editors import EXAMPLE, json_schema, template
+from sweeper.study.schema import Study
 
 FOUND = json_schema()
 BASE = {"study": "s", "dataset": "synthetic", "methods": "joint"}
@@ -23,9 +25,9 @@ def test_it_is_a_schema_and_plain_data():
     assert json.loads(json.dumps(FOUND)) == FOUND
 
 
-@pytest.mark.parametrize("name", schema.shipped())
+@pytest.mark.parametrize("name", files.shipped())
 def test_every_shipped_study_keeps_to_it(name):
-    assert flaws(yamls.read(schema.find(name).read_text(), name)) == []
+    assert flaws(yamls.read(files.find(name).read_text(), name)) == []
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,24 @@ def test_names_are_proposed(place, name):
         node = node[key]
     assert f'"{name}"' in json.dumps(node)
     assert '"convnet"' in json.dumps(FOUND["$defs"]["EncoderSet"])
+
+
+# a file to begin with
+
+
+def test_a_new_study_explains_every_section_and_is_the_example(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(template("mine.yaml", "mine"))
+    assert schema.load(str(path)) == Study.of(EXAMPLE, {"study": "mine"})
+    assert max(map(len, path.read_text().splitlines())) <= 120
+    for name, field in Study.model_fields.items():
+        assert field.description, name
+        assert re.search(rf"^(# )?{name}:", path.read_text(), re.MULTILINE), name
+
+
+def test_what_a_new_study_has_commented_out_is_the_default(tmp_path):
+    text = template("mine.yaml", "mine")
+    shown = re.sub(r"^( *)# (?=( *)[a-z_]+:( |$))", r"\1", text, flags=re.MULTILINE)
+    assert shown.count("\n#") < text.count("\n#")
+    (tmp_path / "mine.yaml").write_text(shown)
+    assert schema.load(str(tmp_path / "mine.yaml")) == Study.of(EXAMPLE, {"study": "mine"})

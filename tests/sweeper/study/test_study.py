@@ -17,8 +17,8 @@ from sweeper.planning import preview
 from sweeper.reports import report
 from sweeper.reports.caption import caption
 from sweeper.service.session import announcement
+from sweeper.study import files, space, yamls
 from sweeper.study import schema as study
-from sweeper.study import space, yamls
 from sweeper.study import unfold as unfolding
 from sweeper.study.unfold import Unfit
 from sweeper.tracking import view
@@ -90,7 +90,7 @@ def test_single_values_may_stand_for_lists():
     assert short == long
 
 
-@pytest.mark.parametrize("name", study.shipped())
+@pytest.mark.parametrize("name", files.shipped())
 def test_a_shipped_study_is_found_by_its_name(name):
     assert study.load(name).study == name
 
