@@ -15,8 +15,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.reports.cells import ALPHA
 from sweeper.reports.statistics import mean_std
+from sweeper.reports.verdicts import ALPHA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

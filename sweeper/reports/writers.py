@@ -1,8 +1,8 @@
 r"""Tables as text: Markdown, LaTeX, HTML and CSV writers of one table, which decide nothing.
 
-Bold is the best cell, underlined the second, † a tie with the best. Markdown is aligned for terminals and
-underlines with <u>, which GitHub shows; LaTeX needs \usepackage{booktabs} and is plain ASCII for every Greek
-letter and sign that tables use.
+Bold is the best cell, underlined the second, † as good as the best, ? where the seeds do not tell. Markdown is
+aligned for terminals and underlines with <u>, which GitHub shows; LaTeX needs \usepackage{booktabs} and is plain
+ASCII for every Greek letter and sign that tables use.
 """
 
 from __future__ import annotations
@@ -54,13 +54,14 @@ class _Style:
     best: str
     second: str
     tie: str
+    unclear: str = "?"
 
     def cell(self, cell: Cell | None) -> str:
         """Return what a cell says, with its marks."""
         if cell is None:
             return self.escape(NOTHING)
         wrap = {1: self.best, 2: self.second}.get(cell.rank, "{}")
-        return wrap.format(self.escape(cell.text)) + self.tie * cell.tied
+        return wrap.format(self.escape(cell.text)) + self.tie * cell.tied + self.unclear * cell.unclear
 
 
 def markdown(table: Table, caption: Sequence[str]) -> str:
@@ -82,7 +83,9 @@ def markdown(table: Table, caption: Sequence[str]) -> str:
 
 def latex(table: Table, caption: Sequence[str]) -> str:
     """Return a booktabs table with one header row per column axis, repeated row labels left out."""
-    style = _Style(lambda text: text.translate(_LATEX), r"\textbf{{{}}}", r"\underline{{{}}}", r"$^\dagger$")
+    style = _Style(
+        lambda text: text.translate(_LATEX), r"\textbf{{{}}}", r"\underline{{{}}}", r"$^\dagger$", r"$^?$"
+    )
     left = len(table.row_axes)
     lines = []
     for level in range(len(table.column_axes)):
@@ -114,7 +117,7 @@ def latex(table: Table, caption: Sequence[str]) -> str:
 
 def page(table: Table, caption: Sequence[str]) -> str:
     """Return one small HTML page without any other file; a cell's seeds show when the pointer rests on it."""
-    style = _Style(html.escape, "<b>{}</b>", "<u>{}</u>", "<sup>†</sup>")
+    style = _Style(html.escape, "<b>{}</b>", "<u>{}</u>", "<sup>†</sup>", "<sup>?</sup>")
     head = []
     for level in range(len(table.column_axes)):
         last = level == len(table.column_axes) - 1
@@ -141,19 +144,22 @@ def long_form(table: Table, caption: Sequence[str]) -> str:
     """Return CSV with one line per cell, in raw units and full precision.
 
     `values` and `failed` are `seed=value` pairs joined by semicolons; mean and std stand only where the table
-    shows them. The caption is left out, as CSV has no place for it.
+    shows them; `against_best` is best, worse, equal (†), unclear (?) or untested. The caption is left out, as CSV has
+    no place for it.
     """
     axes = [*table.row_axes, *table.column_axes]
     axes += sorted({axis for cell in table.cells.values() for axis in cell.axes} - set(axes))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*axes, "mean", "std", "n", "planned", "status", "values", "failed", "note"])
+    writer.writerow(
+        [*axes, "mean", "std", "n", "planned", "status", "values", "failed", "note", "against_best"]
+    )
     for row, cells in _lines(table):
         for column, cell in zip(table.columns, cells, strict=True):
             if cell is None:
                 place = dict(zip(table.row_axes + table.column_axes, row + column, strict=True))
                 writer.writerow(
-                    [*(place.get(axis, "") for axis in axes), "", "", 0, 0, "missing", "", "", ""]
+                    [*(place.get(axis, "") for axis in axes), "", "", 0, 0, "missing", "", "", "", ""]
                 )
                 continue
             mean, std = cell.summary[:2] if cell.shown else ("", "")
@@ -162,7 +168,10 @@ def long_form(table: Table, caption: Sequence[str]) -> str:
                 ";".join(f"{seed}={x}" for seed, x in sorted(pairs.items()))
                 for pairs in (cell.values, cell.failed)
             ]
-            writer.writerow([*(cell.axes.get(axis, "") for axis in axes), *numbers, *seeds, cell.note])
+            standing = "best" if cell.rank == 1 else cell.standing
+            writer.writerow(
+                [*(cell.axes.get(axis, "") for axis in axes), *numbers, *seeds, cell.note, standing]
+            )
     return out.getvalue()
 
 

@@ -38,6 +38,10 @@ def ranks(table):
     return {"/".join(row + column): (c.rank, c.tied) for (row, column), c in table.cells.items()}
 
 
+def standings(table):
+    return {row[0]: cell.standing for (row, _), cell in table.cells.items()}
+
+
 def only(*results, **options):
     """The text of the only cell."""
     (text,) = texts(table_of(*results, **options)).values()
@@ -180,18 +184,53 @@ def test_best_is_bold_second_underlined_and_direction_min_ranks_ascending():
     assert [rank for rank, _ in ranks(table_of(*arms, metrics=["nll"])).values()] == [0, 2, 1]
 
 
-def test_a_tie_is_marked_by_the_paired_test_not_by_the_overlap_of_stds():
-    best = (0.80, 0.85, 0.90, 0.95, 0.88)
-    paired = tuple(value - 0.01 - 0.001 * i for i, value in enumerate(best))  # worse on every seed
-    mixed = (0.90, 0.80, 0.95, 0.80, 0.86)
-    table = table_of(result("best", best), result("mixed", mixed), result("paired", paired))
-    assert ranks(table) == {"best/digits": (1, False), "mixed/digits": (0, True), "paired/digits": (2, False)}
-    assert "86.2 ± 6.5†" in render(table, "md")
+BEST = (0.80, 0.85, 0.90, 0.95, 0.88)
+
+
+def four():
+    return [
+        result("best", BEST),
+        result("near", [value + d for value, d in zip(BEST, (-5e-3, 4e-3, -2e-3, 1e-3, -2e-3), strict=True)]),
+        result("noisy", (0.90, 0.80, 0.95, 0.80, 0.86)),
+        result("paired", [value - 0.01 - 0.001 * i for i, value in enumerate(BEST)]),  # worse on every seed
+    ]
+
+
+def test_what_is_equal_is_told_from_what_the_seeds_do_not_tell_and_stds_that_overlap_are_no_tie():
+    table = table_of(*four())
+    assert standings(table) == {"best": "", "near": "equal", "noisy": "unclear", "paired": "worse"}
+
+
+@pytest.mark.parametrize(
+    ("format", "shown"),
+    [
+        ("md", ["**87.6 ± 5.6**", "<u>87.5 ± 5.7</u>†", "86.2 ± 6.5?", "86.4 ± 5.5"]),
+        ("latex", [r"\underline{87.5 $\pm$ 5.7}$^\dagger$", r"86.2 $\pm$ 6.5$^?$ \\", r"86.4 $\pm$ 5.5 \\"]),
+        ("html", ["<u>87.5 ± 5.7</u><sup>†</sup>", "86.2 ± 6.5<sup>?</sup></td>", "86.4 ± 5.5</td>"]),
+        ("csv", [",,,best\n", ",,,equal\n", ",,,unclear\n", ",,,worse\n"]),
+    ],
+)
+def test_every_format_shows_the_difference(format, shown):
+    written = render(table_of(*four()), format)
+    assert [text for text in shown if text not in written] == []
+
+
+def test_near_is_a_hundredth_of_the_best_where_a_metric_is_no_share():
+    best, near, far = [40.0, 41, 42, 43, 44], [40.2, 41.2, 41.9, 43.1, 44.2], [41, 40.5, 43.7, 42, 45.5]
+    found = [result(m, v, metric="nll") for m, v in (("best", best), ("near", near), ("far", far))]
+    table = table_of(*found, metrics=["nll"])
+    assert standings(table) == {"best": "", "near": "equal", "far": "unclear"}
+    assert "at most 1 % of its value from it" in " ".join(table.caption)
+
+
+def test_a_large_difference_between_noisy_results_is_not_called_equal():
+    best, other = (0.45, 0.25, 0.38, 0.20, 0.47), (0.30, 0.28, 0.15, 0.29, 0.33)
+    assert standings(table_of(result("best", best), result("other", other)))["other"] == "unclear"
 
 
 TESTED = (
-    "†: not significantly different from the best (two-sided paired t-test over at least 5 common seeds, "
-    "p ≥ 0.05, uncorrected)."
+    "†: not found different from the best, and at most 1 point from it; ?: too few seeds to tell; no mark: worse"
+    " (paired t-tests over at least 5 common seeds, α = 0.05, uncorrected)."
 )
 UNTESTED = "Differences are not tested: that needs 5 report seeds."
 
@@ -200,9 +239,8 @@ UNTESTED = "Differences are not tested: that needs 5 report seeds."
     ("n", "said"), [(1, UNTESTED), (2, UNTESTED), (4, UNTESTED), (5, TESTED), (6, TESTED)]
 )
 def test_differences_are_tested_from_five_seeds_on_and_the_caption_says_so(n, said):
-    table = table_of(
-        result("a", (0.5, 0.6, 0.4, 0.7, 0.3, 0.5)[:n]), result("b", (0.4, 0.6, 0.4, 0.7, 0.3, 0.5)[:n])
-    )
+    a = (0.500, 0.6, 0.4, 0.7, 0.3, 0.5)
+    table = table_of(result("a", a[:n]), result("b", (0.499, *a[1:n])))
     assert [line for line in table.caption if line in (TESTED, UNTESTED)] == [said]
     assert ranks(table) == {"a/digits": (1, False), "b/digits": (2, said == TESTED)}
 
@@ -443,12 +481,14 @@ def test_csv_is_long_form_in_raw_units():
         result("b", (0.5, None, None), dataset="d2", failed={3: "OOM"}),
     )
     header, *lines = csv.reader(io.StringIO(render(table, "csv", ["dropped"])))
-    assert " ".join(header) == "method dataset metric mean std n planned status values failed note"
+    assert (
+        " ".join(header) == "method dataset metric mean std n planned status values failed note against_best"
+    )
     assert [",".join(line) for line in lines] == [
-        "a,d1,accuracy,0.5,0.3535533905932738,2,2,complete,1=0.25;2=0.75,,n, m",
-        "a,d2,,,,0,0,missing,,,",
-        "b,d1,,,,0,0,missing,,,",
-        "b,d2,accuracy,,,1,3,failed,1=0.5,3=OOM,",
+        "a,d1,accuracy,0.5,0.3535533905932738,2,2,complete,1=0.25;2=0.75,,n, m,",
+        "a,d2,,,,0,0,missing,,,,",
+        "b,d1,,,,0,0,missing,,,,",
+        "b,d2,accuracy,,,1,3,failed,1=0.5,3=OOM,,",
     ]
 
 
