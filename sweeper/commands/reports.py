@@ -18,6 +18,11 @@ def _arguments(command: argparse.ArgumentParser) -> None:
         "--partial", action="store_true", help="show means of incomplete cells, beside their n"
     )
     command.add_argument(
+        "--comparisons",
+        action="store_true",
+        help="print who differs from whom, with intervals and corrected tests (md or csv)",
+    )
+    command.add_argument(
         "--from-mlflow", metavar="URI", help="rebuild the table from this MLflow server alone"
     )
 
@@ -27,7 +32,7 @@ def _report(options: argparse.Namespace) -> int:
     from sweeper.ledger.uris import locate
     from sweeper.reports import report
 
-    choose("format", options.format, report.SUFFIXES)
+    choose("format", options.format, ("md", "csv") if options.comparisons else report.SUFFIXES)
     axes = {"rows": options.rows, "columns": options.columns, "metrics": options.metric}
     if options.from_mlflow:
         from sweeper.tracking.writing import fetch_records
@@ -36,7 +41,10 @@ def _report(options: argparse.Namespace) -> int:
     else:
         history = History.read(options.study, readable(locate(options.storage)))
     found = report.build(history, **axes)
-    print(found.text(options.format, partial=options.partial))
+    if options.comparisons:
+        print(found.comparisons_text(options.format), end="")
+    else:
+        print(found.text(options.format, partial=options.partial))
     return 0
 
 

@@ -79,7 +79,23 @@ class History:
     @cached_property
     def searched(self) -> dict[str, list[RunRecord]]:
         """The search runs that each arm used, whoever carried them out, in order."""
-        found: dict[str, list[RunRecord]] = {arm.key: [] for arm in self.plan.arms}
+        return {arm: [run for _, run in found] for arm, found in self._searches.items()}
+
+    @cached_property
+    def tried(self) -> dict[str, dict[int, dict[int, RunRecord]]]:
+        """The finished search runs of each arm, by configuration and tuning seed."""
+        found: dict[str, dict[int, dict[int, RunRecord]]] = {}
+        for arm in self.plan.arms:
+            own = found.setdefault(arm.key, {})
+            for configuration, run in self._searches[arm.key]:
+                if run.done and configuration < (arm.size or self.plan.search.configurations):
+                    own.setdefault(configuration, {})[run.seed] = run
+        return found
+
+    @cached_property
+    def _searches(self) -> dict[str, list[tuple[int, RunRecord]]]:
+        """The search runs that each arm used, with its configuration that each was for."""
+        found: dict[str, list[tuple[int, RunRecord]]] = {arm.key: [] for arm in self.plan.arms}
         seeds, runs = set(self.plan.search.seeds), dict[str, RunRecord]()
         for record in self.records:
             if isinstance(record, RunRecord):
@@ -87,7 +103,9 @@ class History:
             counts = isinstance(record, RunRecord | Shared) and record.stage == "search"
             if counts and record.arm in found and record.seed in seeds:
                 run = record if isinstance(record, RunRecord) else runs.get(record.key)
-                found[record.arm] += [run] if run else []  # the line of a run may be one that cannot be read
+                found[record.arm] += (
+                    [(record.configuration, run)] if run else []
+                )  # the line of a run may be one that cannot be read
         return found
 
     def final(self, arm: str) -> dict[int, RunRecord]:

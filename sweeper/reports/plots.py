@@ -78,11 +78,11 @@ def best_so_far(
     *,
     direction: str,
     ylabel: str,
-    xlabel: str = "runs",
+    xlabel: str = "configurations",
 ) -> list[Path]:
     """Draw the best value so far against what it cost, for every (label, [(cost up to here, value), …]).
 
-    A value of None (a failed run) costs but does not improve. `direction` is "max" or "min". Returns the
+    A value of None (one that failed) costs but does not improve. `direction` is "max" or "min". Returns the
     files written.
     """
     whole = all(float(cost).is_integer() for _, points in series for cost, _ in points)
@@ -92,7 +92,7 @@ def best_so_far(
             costs, values = running_best(points, direction)
             axes.step(costs, values, where="post", label=f"{label} (n = {len(points)})", **_look(i))
             axes.plot(costs[-1:], values[-1:], "o", markersize=4, color=_look(i)["color"])
-        _finish(axes, xlabel, f"best {ylabel} so far\nn runs in all", whole=whole)
+        _finish(axes, xlabel, f"best {ylabel} so far\nn configurations in all", whole=whole)
     return files
 
 

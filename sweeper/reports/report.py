@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sweeper.bridge import direction, is_share
 from sweeper.ledger.history import History
 from sweeper.ledger.records import ArmPlan
-from sweeper.reports import ranks, tables, writers
+from sweeper.models.errors import UserError
+from sweeper.reports import comparisons, ranks, selection, statements, tables, writers
 from sweeper.reports.caption import caption
 from sweeper.reports.cells import Result
 
@@ -23,8 +25,13 @@ DIAGNOSTICS = ("gap", "modality_distance", "weight", "coverage")
 
 @dataclass(frozen=True)
 class Report:
-    """A study's results, where they stand in the table, and what the caption says of how they came about."""
+    """A study's results, where they stand in the table, and what the caption says of how they came about.
 
+    `baselines` are the axes of arms that others are compared with, the first that is there; `choices` say how
+    configurations were selected.
+    """
+
+    study: str
     results: list[Result]
     rows: list[str]
     columns: list[str]
@@ -33,6 +40,8 @@ class Report:
     caption: list[str]
     headline: str
     ranking: ranks.Ranking | None
+    baselines: list[dict[str, str]]
+    choices: list[selection.Choice]
 
     @property
     def complete(self) -> bool:
@@ -41,13 +50,12 @@ class Report:
 
     def table(self, *, partial: bool = False) -> tables.Table:
         """Return the table."""
-        directions = {m: None if m.split("/")[0] in DIAGNOSTICS else direction(m) for m in self.metrics}
         return tables.pivot(
             self.results,
             self.rows,
             self.columns,
             self.metrics,
-            directions,
+            self._directions,
             order=self.order,
             partial=partial,
             percent=[m for m in self.metrics if is_share(self.headline if m == "gap" else m)],
@@ -56,7 +64,43 @@ class Report:
     def text(self, format: str = "md", *, partial: bool = False) -> str:
         """Return the table, mean ranks over several datasets and the caption as md, latex, csv or html."""
         table = ranks.beside(self.table(partial=partial), self.ranking)
-        return writers.render(table, format, self.caption)
+        return writers.render(table, format, [*self.caption, *statements.power(self.compared)])
+
+    @cached_property
+    def families(self) -> list[comparisons.Family]:
+        """The results that the table compares with each other, those of the headline metric first."""
+        found = comparisons.families(self.table(), self._directions, self.baselines)
+        return sorted(found, key=lambda family: family.metric != self.headline)
+
+    @cached_property
+    def overall(self) -> comparisons.Overall | None:
+        """The ranked compared over datasets."""
+        share = is_share(self.headline)
+        return comparisons.overall(self.ranking, direction(self.headline), share, self.baselines)
+
+    def comparisons_text(self, format: str = "md") -> str:
+        """Return who differs from whom, as md by one metric or as csv by all; UserError if nothing can be compared."""
+        if not self.families:
+            raise UserError(
+                f"study {self.study!r} has nothing to compare; that needs two complete results in one place"
+            )
+        if format == "csv":
+            return statements.long_form(self.families, self.overall)
+        return statements.page(self.study, self._shown, self.overall, self.choices)
+
+    @property
+    def compared(self) -> list[comparisons.Family]:
+        """The families of the metric that is shown, under the first condition."""
+        return [one for one in self._shown if one.axes["condition"] == self.results[0].axes["condition"]]
+
+    @property
+    def _shown(self) -> list[comparisons.Family]:
+        """The families of one metric, the headline if it stands in the table."""
+        return [family for family in self.families if family.metric == self.families[0].metric]
+
+    @property
+    def _directions(self) -> dict[str, str | None]:
+        return {m: None if m.split("/")[0] in DIAGNOSTICS else direction(m) for m in self.metrics}
 
 
 def build(
@@ -80,26 +124,39 @@ def build(
     metric = plan.select.metric
     ranking = ranks.rank(results, metric, plan.conditions[0], direction(metric))
     order = {axis: list(dict.fromkeys(r.axes[axis] for r in results)) for axis in results[0].axes}
+    chosen = selection.choices(history)
     return Report(
+        plan.study,
         results,
         *placed,
         list(dict.fromkeys(metrics))
         or _measured(layout.metrics, results)
         or _default_metrics(metric, results),
         order,
-        [*caption(history), *(ranking.sentences() if ranking else [])],
+        [
+            *caption(history),
+            *selection.ties(chosen, len(plan.arms)),
+            *(ranking.sentences() if ranking else []),
+        ],
         metric,
         ranking,
+        _baselines(plan.arms),
+        chosen,
     )
 
 
 def write(found: Report, folder: Path) -> list[Path]:
-    """Write the table in every format into the study's folder and return the files."""
+    """Write the table in every format, and comparisons if there are any, into the study's folder; return the files."""
     made = []
     for name, suffix in SUFFIXES.items():
         path = folder / f"table.{suffix}"
         path.unlink(missing_ok=True)  # a link that lies there is not followed
         path.write_text(found.text(name) + "\n")
+        made.append(path)
+    for format in ("md", "csv") if found.families else ():
+        path = folder / f"comparisons.{format}"
+        path.unlink(missing_ok=True)
+        path.write_text(found.comparisons_text(format))
         made.append(path)
     return made
 
@@ -117,6 +174,14 @@ def _result(arm: ArmPlan, condition: str, history: History) -> Result:
             failed[seed] = record.error["class"] if record.error else record.status
     axes, seeds = {**arm.axes, "condition": condition}, tuple(history.plan.final.seeds)
     return Result(axes, seeds, values, failed, "" if chosen else history.errors(arm.key))
+
+
+def _baselines(arms: Sequence[ArmPlan]) -> list[dict[str, str]]:
+    """Return the axes of the arms, in the study's order, that are no floor and use all modalities of their dataset."""
+    most: dict[str, int] = {}
+    for arm in arms:
+        most[arm.axes["dataset"]] = max(len(arm.reads), most.get(arm.axes["dataset"], 0))
+    return [arm.axes for arm in arms if not arm.floor and len(arm.reads) == most[arm.axes["dataset"]]]
 
 
 def _placed(

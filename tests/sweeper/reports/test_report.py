@@ -469,7 +469,10 @@ def test_time_is_told_in_fitting_units(seconds, text):
 
 def test_every_format_is_written_and_says_the_same(tmp_path):
     found = built(plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92]))
-    made = {path.suffix: path.read_text() for path in report.write(found, tmp_path)}
+    files = {path.name: path.read_text() for path in report.write(found, tmp_path)}
+    assert files["comparisons.md"] == found.comparisons_text()
+    assert files["comparisons.csv"] == found.comparisons_text("csv")
+    made = {f".{name.split('.')[1]}": text for name, text in files.items() if name.startswith("table.")}
     assert set(made) == {".md", ".tex", ".csv", ".html"}
     rows = list(csv.DictReader(io.StringIO(made[".csv"])))
     assert len(rows) == 2
@@ -493,6 +496,7 @@ def test_a_study_gets_figures_of_its_table_search_curves_noise_and_what_its_meth
         "table",
         "validation",
         "search",
+        "expected",
         "accuracy by gaussian",
         "accuracy by white",
         "weight-left",
