@@ -70,7 +70,7 @@ def _differences(axes: Axes, title: str, family: Family) -> None:
     axes.set_ylim(len(pairs) - 0.5, -0.5)
     axes.set_title(fill(title, 40), fontsize="medium")
     unit = " in points" if family.share else ""
-    axes.set_xlabel(fill(f"{family.metric} minus that of {reference}{unit}, n={family.n}", 44))
+    axes.set_xlabel(fill(f"{family.metric} minus that of {reference}{unit}, n={family.n}", 36))
     axes.grid(axis="x", alpha=0.3)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, count
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 POWER = 0.8
 LEAST_DATASETS = 5  # of fewer, drawing datasets says nothing of others
-WILCOXON_DATASETS = 6  # of fewer, the least p-value there is, 2^(1 - datasets), is above ALPHA
-TURNED = {BETTER: WORSE, WORSE: BETTER}
+ALONE = " alone"  # of a verdict that holds without correction only
+TURNED = {BETTER: WORSE, WORSE: BETTER, BETTER + ALONE: WORSE + ALONE, WORSE + ALONE: BETTER + ALONE}
 Seeds = dict[int, float]
 
 
@@ -40,8 +40,9 @@ class Pair:
     """`one` against `other`: its mean minus the other's over n common seeds (datasets), in the metric's own unit.
 
     `improvement` is the probability that a run of `one` is better than a run of `other`; `corrected` is p after
-    Holm over all pairs of the family; None stands where n is too small. `detectable` is the difference that the test
-    finds with probability POWER, given the std of the paired differences.
+    Holm over all pairs of the family; None stands where n is too small. `verdict` goes by it, and is "better alone" or
+    "worse alone" where only p itself tells. `detectable` is the difference that the test finds with probability POWER,
+    given the std of the paired differences.
     """
 
     one: str
@@ -134,11 +135,16 @@ class Family(Compared):
                 Pair(
                     *(a, b, self.n, mean, intervals[i], ps[i], corrected[i]),
                     improvement=improvement([own.values()], [other.values()], self.direction),
-                    verdict=verdict(own, other, self.direction, share=self.share, p=corrected[i]),
+                    verdict=self._verdict(own, other, corrected[i]),
                     detectable=detectable(self.n, ALPHA, POWER) * std if std is not None else None,
                 )
             )
         return pairs
+
+    def _verdict(self, one: Seeds, other: Seeds, corrected: float | None) -> str:
+        said = verdict(one, other, self.direction, share=self.share, p=corrected)
+        alone = verdict(one, other, self.direction, share=self.share)
+        return alone + ALONE if said == UNCLEAR and alone in (BETTER, WORSE) else said
 
     @cached_property
     def visible(self) -> float | None:
@@ -171,6 +177,12 @@ class Overall(Compared):
             return "datasets, and seeds in each"
         return "seeds within each dataset" if self._enough else ""
 
+    @cached_property
+    def least_datasets(self) -> int:
+        """Of how many datasets Wilcoxon's test can tell two apart: its least p is 2^(1 - datasets), times the pairs."""
+        pairs = len(self.names) * (len(self.names) - 1) // 2
+        return next(n for n in count(2) if pairs * 2 ** (1 - n) < ALPHA)
+
     @property
     def _enough(self) -> bool:
         """Whether drawing seeds within datasets has as many degrees of freedom as LEAST_SEEDS seeds of one."""
@@ -197,9 +209,10 @@ class Overall(Compared):
         for i, ((a, b), p) in enumerate(zip(two, holm(ps), strict=True)):
             own, other = (values.tolist() for values in (arrays[a], arrays[b]))
             difference, chance = float(found[:, :, i].mean()), improvement(own, other, self.direction)
-            said = UNTESTED if len(self.datasets) < WILCOXON_DATASETS else UNCLEAR
-            if p < ALPHA:
+            said = UNTESTED if 2 ** (1 - len(self.datasets)) >= ALPHA else UNCLEAR
+            if ps[i] < ALPHA:
                 said = BETTER if (difference > 0) == (self.direction == "max") else WORSE
+                said += ALONE * (p >= ALPHA)
             pairs.append(Pair(a, b, len(self.datasets), difference, intervals[i], ps[i], p, chance, said))
         return pairs
 

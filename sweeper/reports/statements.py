@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sweeper.reports.cells import NOTHING
 from sweeper.reports.comparisons import (
+    ALONE,
     LEAST_DATASETS,
     POWER,
-    WILCOXON_DATASETS,
     Compared,
     Family,
     Overall,
@@ -27,8 +27,10 @@ COLUMNS = ("method", "against", "difference", "95 % interval", "p", "p (Holm)", 
 WORDS = {
     BETTER: "better",
     WORSE: "worse",
+    BETTER + ALONE: "better, but not after correction",
+    WORSE + ALONE: "worse, but not after correction",
     EQUAL: "equal within {span}",
-    UNCLEAR: "seeds do not tell",
+    UNCLEAR: "not told apart",
     UNTESTED: "not tested",
 }
 
@@ -167,13 +169,14 @@ def _power(family: Family) -> list[str]:
 def _over(found: Overall) -> list[str]:
     """Return the sentences and the methods' table of a comparison over datasets."""
     n = len(found.datasets)
-    if n < WILCOXON_DATASETS:
+    lines = []
+    if n < found.least_datasets:
         lines = [
-            f"Wilcoxon's signed-rank test over {n} datasets has no p-value below {2 ** (1 - n):.2g}: it can find no"
-            f" difference at {ALPHA} before {WILCOXON_DATASETS} datasets."
+            f"Wilcoxon's signed-rank test over {n} datasets has no p-value below {2 ** (1 - n):.2g}: corrected for"
+            f" {len(found.pairs)} pairs, it can find no difference before {found.least_datasets} datasets."
         ]
-    else:
-        lines = [_sorted_out(f"Against {found.best}", found, found.best)]
+    if 2 ** (1 - n) < ALPHA:
+        lines.append(_sorted_out(f"Against {found.best}", found, found.best))
         if found.baseline not in (None, found.best):
             lines.append(_sorted_out(f"Against the baseline {found.baseline}", found, found.baseline))
     body = [
@@ -238,8 +241,9 @@ def _legend(families: Sequence[Family], overall: Overall | None) -> list[str]:
             f" has a probability of {ALPHA} at most. Marks in the study's table are uncorrected."
         )
         lines.append(
-            f"- better, worse: p (Holm) < {ALPHA}; equal: not that, and the paired t-test excludes differences of"
-            f" {span(share)} or more (two one-sided tests at {ALPHA}); else the seeds do not tell."
+            f"- better, worse: p (Holm) < {ALPHA}; equal: not that, and two one-sided paired t-tests at {ALPHA} exclude"
+            f" differences of {span(share)} or more; not after correction: neither, but p < {ALPHA}; not told apart:"
+            " too few seeds for any of these."
         )
     if overall:
         drawn = f"bootstrap drawing {overall.drawn}" if overall.drawn else "none, for want of runs"
