@@ -110,9 +110,14 @@ class Family(Compared):
     values: dict[str, Seeds]
 
     @cached_property
+    def seeds(self) -> list[int]:
+        """The seeds that all have."""
+        return sorted(set.intersection(*(set(own) for own in self.values.values())))
+
+    @property
     def n(self) -> int:
         """How many seeds all have."""
-        return len(set.intersection(*(set(own) for own in self.values.values())))
+        return len(self.seeds)
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -120,10 +125,9 @@ class Family(Compared):
         import numpy as np
 
         two = list(combinations(self.names, 2))
-        seeds = sorted(set.intersection(*(set(own) for own in self.values.values())))
-        values = {name: {seed: own[seed] for seed in seeds} for name, own in self.values.items()}
+        values = {name: {seed: own[seed] for seed in self.seeds} for name, own in self.values.items()}
         tested = self.n >= LEAST_SEEDS
-        found = np.array([[values[a][s] - values[b][s] for a, b in two] for s in seeds])
+        found = np.array([[values[a][s] - values[b][s] for a, b in two] for s in self.seeds])
         intervals = bootstrap.of_means(found) if tested else [None] * len(two)
         ps = [paired_p(values[a], values[b]) if tested else None for a, b in two]
         corrected = holm(ps) if tested else ps

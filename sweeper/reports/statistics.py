@@ -146,6 +146,7 @@ def wilcoxon(differences: Sequence[float]) -> float:
     return min(1.0, 2 * sum(ways[: min(positive, total - positive) + 1]) / 2 ** len(kept))
 
 
+@cache
 def t_quantile(p: float, df: int) -> float:
     """Return the value that Student's T with `df` degrees of freedom stays below with probability `p` of at least ½."""
     return _solve(lambda t: 1 - _two_sided(t, df) / 2, p)
