@@ -2,7 +2,7 @@
 
 A percentile interval of few things is too narrow: of five normal values nominal 95 % hold 83 %. Its tails are
 therefore moved outwards as Hesterberg says (The American Statistician 69, 2015, section 3.3: the expanded percentile
-interval), after which they hold 92 %. Fewer than five cannot hold 95 % however they are drawn.
+interval), after which they hold 92 %. Of four values even the interval from the least to the greatest holds 88 % only.
 """
 
 from __future__ import annotations

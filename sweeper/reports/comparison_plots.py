@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH, LINE = 6.8, 0.19  # inches: of a paper's text, of a row
 LONGEST = 28  # characters of a line of a label
 MOST = len(COLOURS)  # lines that a panel names
+RED = "#D55E00"  # of the same palette
 
 
 def differences(panels: Sequence[tuple[str, Family]], path: Path | str) -> list[Path]:
@@ -54,7 +55,7 @@ def _differences(axes: Axes, title: str, family: Family) -> None:
     for y, pair in enumerate(pairs):
         own = family.values[pair.one]
         seeds = [scale * (own[s] - against[s]) for s in sorted(own.keys() & against.keys())]
-        colour = COLOURS[3] if pair.verdict in (BETTER, WORSE) else COLOURS[0]
+        colour = RED if pair.verdict in (BETTER, WORSE) else COLOURS[0]
         axes.plot(
             seeds, [y] * len(seeds), "o", markersize=3.5, markerfacecolor="none", color=colour, alpha=0.5
         )

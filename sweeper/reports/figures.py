@@ -1,4 +1,4 @@
-"""Which figures a study gets: table, mean ranks, search, curves, what its methods logged, and what noise does.
+"""Which figures a study gets: table, comparisons, search, curves, what its methods logged, and what noise does.
 
 `python -m sweeper.reports.figures STORAGE STUDY` draws them once its input ends: a process of its own, which can make
 itself ready while the last runs are under way, and draw while all else is closed.
