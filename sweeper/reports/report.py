@@ -25,6 +25,7 @@ DIAGNOSTICS = ("gap", "modality_distance", "weight", "coverage")
 class Report:
     """A study's results, where they stand in the table, and what the caption says of how they came about."""
 
+    study: str
     results: list[Result]
     rows: list[str]
     columns: list[str]
@@ -56,7 +57,7 @@ class Report:
     def text(self, format: str = "md", *, partial: bool = False) -> str:
         """Return the table, mean ranks over several datasets and the caption as md, latex, csv or html."""
         table = ranks.beside(self.table(partial=partial), self.ranking)
-        return writers.render(table, format, self.caption)
+        return writers.render(table, format, self.caption, name=self.study)
 
 
 def build(
@@ -81,6 +82,7 @@ def build(
     ranking = ranks.rank(results, metric, plan.conditions[0], direction(metric))
     order = {axis: list(dict.fromkeys(r.axes[axis] for r in results)) for axis in results[0].axes}
     return Report(
+        plan.study,
         results,
         *placed,
         list(dict.fromkeys(metrics))
