@@ -13,7 +13,7 @@ from pathlib import Path
 from sweeper.bridge import direction, is_share
 from sweeper.ledger.history import History
 from sweeper.ledger.records import ArmPlan
-from sweeper.reports import ranks, tables, writers
+from sweeper.reports import configurations, ranks, tables, tidy, writers
 from sweeper.reports.caption import caption
 from sweeper.reports.cells import Result
 
@@ -25,7 +25,7 @@ DIAGNOSTICS = ("gap", "modality_distance", "weight", "coverage")
 class Report:
     """A study's results, where they stand in the table, and what the caption says of how they came about."""
 
-    study: str
+    history: History
     results: list[Result]
     rows: list[str]
     columns: list[str]
@@ -57,7 +57,7 @@ class Report:
     def text(self, format: str = "md", *, partial: bool = False) -> str:
         """Return the table, mean ranks over several datasets and the caption as md, latex, csv or html."""
         table = ranks.beside(self.table(partial=partial), self.ranking)
-        return writers.render(table, format, self.caption, name=self.study)
+        return writers.render(table, format, self.caption, name=self.history.plan.study)
 
 
 def build(
@@ -82,7 +82,7 @@ def build(
     ranking = ranks.rank(results, metric, plan.conditions[0], direction(metric))
     order = {axis: list(dict.fromkeys(r.axes[axis] for r in results)) for axis in results[0].axes}
     return Report(
-        plan.study,
+        history,
         results,
         *placed,
         list(dict.fromkeys(metrics))
@@ -96,14 +96,16 @@ def build(
 
 
 def write(found: Report, folder: Path) -> list[Path]:
-    """Write the table in every format into the study's folder and return the files."""
-    made = []
-    for name, suffix in SUFFIXES.items():
-        path = folder / f"table.{suffix}"
-        path.unlink(missing_ok=True)  # a link that lies there is not followed
-        path.write_text(found.text(name) + "\n")
-        made.append(path)
-    return made
+    """Write the table in every format, the final runs and the selected configurations into the study's folder."""
+    texts = {f"table.{suffix}": found.text(name) + "\n" for name, suffix in SUFFIXES.items()}
+    texts |= {
+        "runs.csv": tidy.written(found.history),
+        "configurations.tex": configurations.latex(found.history),
+    }
+    for name, text in texts.items():
+        (folder / name).unlink(missing_ok=True)  # a link that lies there is not followed
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]
 
 
 def _result(arm: ArmPlan, condition: str, history: History) -> Result:

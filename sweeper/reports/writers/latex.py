@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from sweeper.reports.cells import Cell
 from sweeper.reports.names import capital, label, titled
 from sweeper.reports.ranks import MEAN_RANK
 from sweeper.reports.tables import Labels, Table
@@ -24,6 +23,7 @@ GAP = 1.5  # characters between two columns, of 3 pt on either side
 LINES = 60  # of a page, 9 inches high
 SMALLER = 1.25  # as many characters of a note, in \scriptsize, on a line
 Columns = tuple[Labels, ...]
+Block = tuple[int, list[str]]  # lines that it takes of a page, and its LaTeX
 
 
 def latex(table: Table, caption: Sequence[str], name: str = "") -> str:
@@ -32,28 +32,34 @@ def latex(table: Table, caption: Sequence[str], name: str = "") -> str:
     The label is `tab:<name>`, none without a name.
     """
     wide, parts = _parts(table)
-    blocks = [block for part in parts for block in _tabulars(table, part)]
-    across = (TEXT if wide else COLUMN) * SMALLER
-    note = [r"\begin{minipage}{\linewidth}\scriptsize\raggedright", *map(escaped, caption), r"\end{minipage}"]
-    height = math.ceil(len(" ".join(caption)) / across)
+    left = "l" * len(table.row_axes)
+    blocks = [
+        block
+        for part in parts
+        for block in stacked(left + "r" * len(part), _head(table, part), list(_body(table, part)))
+    ]
+    return floats(_title(table), [*blocks, note(caption, wide=wide)], name=name, wide=wide)
+
+
+def note(sentences: Sequence[str], *, wide: bool) -> Block:
+    """Return what stands below a table, a line of the source for each sentence."""
+    height = math.ceil(len(" ".join(sentences)) / (SMALLER * (TEXT if wide else COLUMN)))
+    begin = r"\begin{minipage}{\linewidth}\scriptsize\raggedright"
+    return height, [begin, *map(escaped, sentences), r"\end{minipage}"]
+
+
+def floats(title: str, blocks: Sequence[Block], *, name: str, wide: bool) -> str:
+    """Return the blocks in as many floats of one number as they need pages, the title and a label at the first."""
     kind = "table*" if wide else "table"
     written = [r"% \usepackage{booktabs}"]
-    for number, floated in enumerate(_floats([*blocks, (height, note)])):
-        title = (
-            r"\addtocounter{table}{-1}\caption{Continued.}"
-            if number
-            else f"\\caption{{{escaped(_title(table))}}}"
-        )
-        tag = [rf"\label{{tab:{name}}}"] if name and not number else []
-        body = [line for block in floated for line in (*block, r"\par\smallskip")][:-1]
-        written += [
-            rf"\begin{{{kind}}}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            title,
-            *tag,
-            *body,
-        ]
-        written.append(rf"\end{{{kind}}}")
+    for part in _packed([height for height, _ in blocks], LINES):
+        if part[0] == 0:
+            heading = [rf"\caption{{{escaped(title)}}}", *([rf"\label{{tab:{name}}}"] if name else [])]
+        else:
+            heading = [r"\addtocounter{table}{-1}\caption{Continued.}"]
+        body = [line for i in part for line in (*blocks[i][1], r"\par\smallskip")][:-1]
+        begin = [rf"\begin{{{kind}}}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
+        written += [*begin, *heading, *body, rf"\end{{{kind}}}"]
     return "\n".join(written) + "\n"
 
 
@@ -135,19 +141,15 @@ def _heading(table: Table, axes: Labels, labels: Labels) -> list[str]:
     ]
 
 
-def _tabulars(table: Table, columns: Columns) -> Iterator[tuple[int, list[str]]]:
-    """Yield (lines, LaTeX) of the tables that these columns take, each with its heading."""
-    head = _head(table, columns)
-    body = list(_body(table, columns))
-    begin = [
-        rf"\begin{{tabular}}{{@{{}}{'l' * len(table.row_axes)}{'r' * len(columns)}@{{}}}}",
-        r"\toprule",
-        *head,
-    ]
-    room = LINES - len(head)
-    for first in range(0, len(body), room):
-        rows = body[first : first + room]
-        yield len(begin) + len(rows), [*begin, *rows, r"\bottomrule", r"\end{tabular}"]
+def stacked(columns: str, head: Sequence[str], rows: Sequence[Block]) -> list[Block]:
+    """Return tables of the rows, below each other: as many as there need be for none to be longer than a page."""
+    begin = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", *head]
+    made = []
+    for part in _packed([height for height, _ in rows], LINES - len(head)):
+        body = [line for i in part for line in rows[i][1]]
+        height = len(head) + sum(rows[i][0] for i in part)
+        made.append((height, [*begin, *body, r"\bottomrule", r"\end{tabular}"]))
+    return made
 
 
 def _head(table: Table, columns: Columns) -> list[str]:
@@ -171,23 +173,17 @@ def _head(table: Table, columns: Columns) -> list[str]:
     return written
 
 
-def _body(table: Table, columns: Columns) -> Iterator[str]:
+def _body(table: Table, columns: Columns) -> Iterator[Block]:
     """Yield the rows, repeated labels left out."""
     left = len(table.row_axes)
     at = {column: i for i, column in enumerate(table.columns)}
     previous: Labels = ()
     for row, cells in lines(table):
-        space = r"\addlinespace" + "\n" if left > 1 and previous and row[0] != previous[0] else ""
-        same = [i < left - 1 and row[: i + 1] == previous[: i + 1] for i in range(left)]
-        names = [
-            escaped(label(axis, own, table.percent)) for axis, own in zip(table.row_axes, row, strict=True)
+        space = [r"\addlinespace"] if left > 1 and previous and row[0] != previous[0] else []
+        labels = [
+            "" if i < left - 1 and row[: i + 1] == previous[: i + 1] else label(axis, row[i], table.percent)
+            for i, axis in enumerate(table.row_axes)
         ]
-        labels = ["" if repeated else own for own, repeated in zip(names, same, strict=True)]
-        shown: list[Cell | None] = [cells[at[column]] for column in columns]
-        yield space + " & ".join([*labels, *map(STYLE.cell, shown)]) + r" \\"
+        texts = [*map(escaped, labels), *(STYLE.cell(cells[at[column]]) for column in columns)]
+        yield 1, [*space, " & ".join(texts) + r" \\"]
         previous = row
-
-
-def _floats(blocks: Sequence[tuple[int, list[str]]]) -> list[list[list[str]]]:
-    """Return the blocks of each float: as many as a page has lines for."""
-    return [[blocks[i][1] for i in part] for part in _packed([height for height, _ in blocks], LINES)]
