@@ -543,8 +543,8 @@ def test_a_study_gets_figures_of_its_table_search_curves_noise_and_what_its_meth
         "table",
         "validation",
         "search",
-        "accuracy by gaussian",
-        "accuracy by white",
+        "accuracy-by-gaussian",
+        "accuracy-by-white",
         "weight-left",
     }  # salt has two levels only
     assert {path.stem for path in made} == named

@@ -7,11 +7,13 @@ import re
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from sweeper.models.errors import UserError
 from sweeper.reports.cells import Result
 from sweeper.reports.names import titled
-from sweeper.reports.plots import _panel, bars, best_so_far, curves, running_best
+from sweeper.reports.plots import _place, best_so_far, curves, running_best
+from sweeper.reports.table_plots import _panel, bars
 from sweeper.reports.tables import pivot
 from sweeper.reports.writers import render
 
@@ -539,7 +541,7 @@ def test_what_has_no_mean_is_drawn_as_words_and_never_as_zero():
     _panel(axes, "digits", [(row[0], cell) for (row, _), cell in table.cells.items()], table.percent)
     assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("n=1/2", 1), ("—", 2)]
     assert {y for line in axes.lines for y in line.get_ydata()} == {0}
-    assert axes.get_xlabel() == "accuracy in %, n=2"
+    assert axes.get_xlabel() == "Accuracy (%), n=2"
 
 
 def test_figures_write_the_same_png_and_pdf_again(tmp_path):
@@ -568,3 +570,26 @@ def test_figures_write_the_same_png_and_pdf_again(tmp_path):
     ]
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
     assert all(file.read_bytes().startswith((b"\x89PNG", b"%PDF")) for file in first)
+
+
+def test_figures_have_the_width_of_a_column_or_the_text_fonts_that_print_and_a_panel_each_for_many(tmp_path):
+    def drawn(n):
+        names = [f"method {i}, long name" for i in range(n)]
+        lines = curves(
+            [(name, {1: [0.5, 0.6], 2: [0.4, 0.7]}) for name in names], tmp_path / f"c{n}", ylabel="y"
+        )
+        cells = bars(table_of(*(result(name, (0.9, 0.91)) for name in names)), tmp_path / f"b{n}")
+        return [*lines, *cells]
+
+    for n, widths in ((2, (990, 990)), (30, (2040, 990)), (60, (2040, 990))):
+        files = drawn(n)
+        pictures = [Image.open(io.BytesIO(path.read_bytes())).size for path in files if path.suffix == ".png"]
+        assert [width for width, _ in pictures[:2]] == list(widths)
+        assert max(height for _, height in pictures) <= 9 * 300
+        assert all(b"/FontFile2" in path.read_bytes() for path in files if path.suffix == ".pdf")
+    assert len(pictures) == 3  # the 60 cells of a column stand on two pages
+
+
+def test_an_arm_looks_the_same_in_every_figure():
+    assert [_place(name, i, ["a", "b", "c"]) for i, name in enumerate(["c", "other", "b"])] == [2, 1, 1]
+    assert _place("c", 0, [*"abcdefgh"]) == 0  # more than a panel tells apart
