@@ -98,7 +98,10 @@ def importers(library: str) -> set[str]:
         ("ray.train", {"sweeper.running.ranks"}),
         ("mlflow", {"sweeper.tracking.writing"}),
         ("optuna", {"sweeper.planning.proposals"}),
-        ("matplotlib", {"sweeper.reports.plots", "sweeper.reports.comparison_plots"}),
+        (
+            "matplotlib",
+            {"sweeper.reports.plots", "sweeper.reports.table_plots", "sweeper.reports.comparison_plots"},
+        ),
     ],
 )
 def test_a_library_of_the_service_has_one_user(library, only):

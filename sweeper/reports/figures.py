@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sweeper.bridge import direction, is_share, parse_condition
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
 from sweeper.ledger.uris import locate
-from sweeper.reports import comparison_plots, plots, report, selection
+from sweeper.reports import comparison_plots, plots, report, selection, table_plots
+from sweeper.reports.names import titled
 from sweeper.reports.report import Report
 from sweeper.reports.statements import titles
 from sweeper.study.arms import short_names
@@ -32,36 +34,47 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
     metric = history.plan.select.metric
     final = {name: history.final(arm) for arm, name in history.names.items() if arm in history.selected}
     folder.mkdir(parents=True, exist_ok=True)
-    made = plots.bars(found.table(partial=True), folder / "table")
+    table = found.table(partial=True)
+    made = table_plots.bars(table, folder / "table")
     if found.ranking and len(found.ranking.ranks) >= LEAST_RANKED:
         made += plots.mean_ranks(found.ranking, folder / "ranks")
     made += _comparisons(found, folder)
+    names = list(history.names.values())
+    share = {metric} if is_share(metric) else set()
+    said: dict[str, Any] = {
+        "ylabel": f"{titled(metric, share)} on validation",
+        "scale": 100 if share else 1,
+        "among": names,
+    }
     curves = [(name, {s: list(r.curve) for s, r in own.items()}) for name, own in final.items() if own]
     if curves:
-        made += plots.curves(curves, folder / "validation", ylabel=f"validation {metric}")
+        made += plots.curves(curves, folder / "validation", **said)
     search = _search(history)
     if search:
-        label = f"validation {metric}"
-        made += plots.best_so_far(search, folder / "search", direction=direction(metric), ylabel=label)
+        made += plots.best_so_far(search, folder / "search", direction=direction(metric), **said)
         made += comparison_plots.expected(
             _expected(history),
             folder / "expected",
             direction=direction(metric),
-            ylabel=label,
+            ylabel=f"validation {metric}",
             share=is_share(metric),
         )
     for kind, levels, quantities in _noise(found):
         for name, series in quantities.items():
             path = folder / _file_name(f"{name} by {kind}")
-            made += plots.curves(series, path, ylabel=f"test {name}", xlabel=f"level of {kind}", at=levels)
+            said = {
+                "ylabel": f"{titled(name, table.percent)} on test",
+                "scale": 100 if name in table.percent else 1,
+            }
+            made += plots.curves(series, path, xlabel=f"Level of {kind}", at=levels, **said)
     for name, logged in _logged(final, curve).items():
-        made += plots.curves(logged, folder / _file_name(name), ylabel=name)
+        made += plots.curves(logged, folder / _file_name(name), ylabel=titled(name), among=names)
     return made
 
 
 def _file_name(quantity: str) -> str:
-    """Return a name of a file for what a method may have called anything."""
-    return re.sub(r"[^\w .()@+-]", "-", quantity)[:100].lstrip(".")
+    r"""Return a name of a file that \includegraphics takes, for what a method may have called anything."""
+    return re.sub(r"[^\w.+]+", "-", quantity, flags=re.ASCII)[:100].lstrip(".").rstrip("-.")
 
 
 def _comparisons(found: Report, folder: Path) -> list[Path]:

@@ -15,7 +15,16 @@ from sweeper.bridge import direction, is_share
 from sweeper.ledger.history import History
 from sweeper.ledger.records import ArmPlan
 from sweeper.models.errors import UserError
-from sweeper.reports import comparisons, ranks, selection, statements, tables, writers
+from sweeper.reports import (
+    comparisons,
+    configurations,
+    ranks,
+    selection,
+    statements,
+    tables,
+    tidy,
+    writers,
+)
 from sweeper.reports.caption import caption
 from sweeper.reports.cells import Result
 
@@ -31,7 +40,7 @@ class Report:
     configurations were selected.
     """
 
-    study: str
+    history: History
     results: list[Result]
     rows: list[str]
     columns: list[str]
@@ -64,7 +73,8 @@ class Report:
     def text(self, format: str = "md", *, partial: bool = False) -> str:
         """Return the table, mean ranks over several datasets and the caption as md, latex, csv or html."""
         table = ranks.beside(self.table(partial=partial), self.ranking)
-        return writers.render(table, format, [*self.caption, *statements.power(self.compared)])
+        caption = [*self.caption, *statements.power(self.compared)]
+        return writers.render(table, format, caption, name=self.history.plan.study)
 
     @cached_property
     def families(self) -> list[comparisons.Family]:
@@ -81,12 +91,13 @@ class Report:
     def comparisons_text(self, format: str = "md") -> str:
         """Return who differs from whom, as md by one metric or as csv by all; UserError if nothing can be compared."""
         if not self.families:
+            name = self.history.plan.study
             raise UserError(
-                f"study {self.study!r} has nothing to compare; that needs two complete results in one place"
+                f"study {name!r} has nothing to compare; that needs two complete results in one place"
             )
         if format == "csv":
             return statements.long_form(self.families, self.overall)
-        return statements.page(self.study, self._shown, self.overall, self.choices)
+        return statements.page(self.history.plan.study, self._shown, self.overall, self.choices)
 
     @property
     def compared(self) -> list[comparisons.Family]:
@@ -126,7 +137,7 @@ def build(
     order = {axis: list(dict.fromkeys(r.axes[axis] for r in results)) for axis in results[0].axes}
     chosen = selection.choices(history)
     return Report(
-        plan.study,
+        history,
         results,
         *placed,
         list(dict.fromkeys(metrics))
@@ -146,19 +157,18 @@ def build(
 
 
 def write(found: Report, folder: Path) -> list[Path]:
-    """Write the table in every format, and comparisons if there are any, into the study's folder; return the files."""
-    made = []
-    for name, suffix in SUFFIXES.items():
-        path = folder / f"table.{suffix}"
-        path.unlink(missing_ok=True)  # a link that lies there is not followed
-        path.write_text(found.text(name) + "\n")
-        made.append(path)
-    for format in ("md", "csv") if found.families else ():
-        path = folder / f"comparisons.{format}"
-        path.unlink(missing_ok=True)
-        path.write_text(found.comparisons_text(format))
-        made.append(path)
-    return made
+    """Write the table in every format, final runs, selected configurations, and comparisons if there are any."""
+    texts = {f"table.{suffix}": found.text(name) + "\n" for name, suffix in SUFFIXES.items()}
+    texts |= {
+        "runs.csv": tidy.written(found.history),
+        "configurations.tex": configurations.latex(found.history),
+    }
+    if found.families:
+        texts |= {f"comparisons.{format}": found.comparisons_text(format) for format in ("md", "csv")}
+    for name, text in texts.items():
+        (folder / name).unlink(missing_ok=True)  # a link that lies there is not followed
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]
 
 
 def _result(arm: ArmPlan, condition: str, history: History) -> Result:
