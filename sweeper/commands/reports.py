@@ -10,7 +10,7 @@ from sweeper.models.errors import choose
 
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", help="the study's name")
-    command.add_argument("--format", default="md", metavar="md|latex|csv|html")
+    command.add_argument("--format", default="md", metavar="md|latex|csv|html|page")
     command.add_argument("--rows", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--columns", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--metric", nargs="+", default=[], metavar="NAME")
@@ -25,9 +25,9 @@ def _arguments(command: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> int:
     from sweeper.ledger.history import History
     from sweeper.ledger.uris import locate
-    from sweeper.reports import report
+    from sweeper.reports import page, report
 
-    choose("format", options.format, report.SUFFIXES)
+    choose("format", options.format, (*report.SUFFIXES, "page"))
     axes = {"rows": options.rows, "columns": options.columns, "metrics": options.metric}
     if options.from_mlflow:
         from sweeper.tracking.writing import fetch_records
@@ -36,7 +36,11 @@ def _report(options: argparse.Namespace) -> int:
     else:
         history = History.read(options.study, readable(locate(options.storage)))
     found = report.build(history, **axes)
-    print(found.text(options.format, partial=options.partial))
+    if options.format == "page":
+        folder = locate(options.storage).study(options.study)
+        print(page.of(found, folder, sorted((folder / "figures").glob("*.png"))))
+    else:
+        print(found.text(options.format, partial=options.partial))
     return 0
 
 

@@ -1,7 +1,8 @@
 """Which figures a study gets: table, mean ranks, search, curves, what its methods logged, and what noise does.
 
-`python -m sweeper.reports.figures STORAGE STUDY` draws them once its input ends: a process of its own, which can make
-itself ready while the last runs are under way, and draw while all else is closed.
+`python -m sweeper.reports.figures STORAGE STUDY` draws them, and writes the page that they are part of, once its input
+ends: a process of its own, which can make itself ready while the last runs are under way, and draw while all else is
+closed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sweeper.bridge import direction, is_share, parse_condition
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
 from sweeper.ledger.uris import locate
-from sweeper.reports import plots, report, table_plots
+from sweeper.reports import page, plots, report, table_plots
 from sweeper.reports.names import titled
 from sweeper.reports.report import Report
 from sweeper.study.arms import short_names
@@ -136,8 +137,10 @@ def _main(root: str, study: str) -> None:
     plots.prepare()
     sys.stdin.read()
     storage = locate(root)
-    history = History.read(study, storage.open_ledger())
-    draw(history, report.build(history), storage.curve, storage.study(study) / "figures")
+    found = report.build(History.read(study, storage.open_ledger()))
+    folder = storage.study(study)
+    made = draw(found.history, found, storage.curve, folder / "figures")
+    page.write(found, folder, [path for path in made if path.suffix == ".png"])
 
 
 if __name__ == "__main__":
