@@ -34,6 +34,7 @@ figure{margin:1em 0;break-inside:avoid}figure img{max-width:100%;height:auto}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26em),1fr));gap:0 1.5em}
 figure.all{grid-column:1/-1}figcaption{font-size:.85em;color:#555}
 pre{background:#f5f5f5;padding:.7em;overflow-x:auto;font-size:.85em}summary{cursor:pointer;margin:.4em 0}
+@media(max-width:40em){body{font-size:13px}th,td{padding:.15em .4em}thead th{white-space:normal}td.w{min-width:11em}}
 @media print{body{font-size:9pt;max-width:none;padding:0}.wide{overflow:visible}pre{white-space:pre-wrap}
 th,td{white-space:normal;padding:.1em .4em}tr{break-inside:avoid}details::details-content{content-visibility:visible}}
 """
@@ -247,7 +248,7 @@ def _note(text: str) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool] = ()) -> str:
     """Return a table; the first column is a heading, the last one of words may break."""
     last = len(head) - 1
-    words = [i == last and any(len(row[i]) > 30 for row in rows) for i in range(len(head))]
+    words = [i == last and any(c.isalpha() for row in rows for c in row[i]) for i in range(len(head))]
     kinds = ["l" if i == 0 else "l w" if words[i] else "" for i in range(len(head))]
     tops = "".join(f'<th class="{kind}">{escape(text)}</th>' for kind, text in zip(kinds, head, strict=True))
     lines = []
