@@ -1,7 +1,8 @@
 """Which figures a study gets: table, comparisons, search, curves, what its methods logged, and what noise does.
 
-`python -m sweeper.reports.figures STORAGE STUDY` draws them once its input ends: a process of its own, which can make
-itself ready while the last runs are under way, and draw while all else is closed. Optuna's database follows.
+`python -m sweeper.reports.figures STORAGE STUDY` draws them, and writes the page that they are part of, once its input
+ends: a process of its own, which can make itself ready while the last runs are under way, and draw while all else is
+closed. Optuna's database follows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sweeper.bridge import direction, is_share, parse_condition
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
 from sweeper.ledger.uris import locate
-from sweeper.reports import comparison_plots, plots, report, selection, table_plots
+from sweeper.reports import comparison_plots, page, plots, report, selection, table_plots
 from sweeper.reports.names import titled
 from sweeper.reports.report import Report
 from sweeper.reports.searches import FILE, Searches
@@ -169,12 +170,14 @@ def _logged(final: Mapping[str, Mapping[int, RunRecord]], curve: Callable[[str],
 def _main(root: str, study: str) -> None:
     storage = locate(root)
     plots.prepare()
-    found = Searches(storage.root / FILE)
+    searches = Searches(storage.root / FILE)
     sys.stdin.read()
-    history = History.read(study, storage.open_ledger())
-    draw(history, report.build(history), storage.curve, storage.study(study) / "figures")
-    found.enter(history)
-    found.write()
+    found = report.build(History.read(study, storage.open_ledger()))
+    folder = storage.study(study)
+    made = draw(found.history, found, storage.curve, folder / "figures")
+    page.write(found, folder, [path for path in made if path.suffix == ".png"])
+    searches.enter(found.history)
+    searches.write()
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def _panel(
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(lines) - 0.5, -0.5)
     of = titled(there[0][1].metric, percent) if there else ""
-    axes.set_xlabel(fill(", ".join([of, *(counts if not several else ())]), 24))
+    axes.set_xlabel(fill(", ".join([of, *(counts if not several else ())]), 20))
     axes.locator_params(axis="x", nbins=4)
     axes.grid(axis="x", alpha=0.3)
     if not counts:

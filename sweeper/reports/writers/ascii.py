@@ -57,6 +57,13 @@ def escaped(text: str) -> str:
     return "".join(map(_escaped, text))
 
 
+def breadth(text: str) -> float:
+    """Return how wide the text is set, in characters: signs and capitals take more than one, code points six."""
+    return sum(
+        6 if _escaped(c).startswith("U+") else 1 if c.isascii() and not c.isupper() else 1.5 for c in text
+    )
+
+
 def _escaped(char: str) -> str:
     if char in MACROS:
         return MACROS[char]

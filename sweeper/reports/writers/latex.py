@@ -14,7 +14,7 @@ from itertools import groupby
 from sweeper.reports.names import capital, label, titled
 from sweeper.reports.ranks import MEAN_RANK
 from sweeper.reports.tables import Labels, Table
-from sweeper.reports.writers.ascii import escaped
+from sweeper.reports.writers.ascii import breadth, escaped
 from sweeper.reports.writers.style import Style, lines, spans
 
 STYLE = Style(escaped, r"\textbf{{{}}}", r"\underline{{{}}}", r"\rlap{$^\dagger$}", r"\rlap{$^?$}")
@@ -22,6 +22,7 @@ COLUMN, TEXT = 54, 112  # characters of \footnotesize across 3.3 inches and 6.8 
 GAP = 1.5  # characters between two columns, of 3 pt on either side
 LINES = 60  # of a page, 9 inches high
 SMALLER = 1.25  # as many characters of a note, in \scriptsize, on a line
+SPACE = r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{3pt}"  # the caption stands above
 Columns = tuple[Labels, ...]
 Block = tuple[int, list[str]]  # lines that it takes of a page, and its LaTeX
 
@@ -58,7 +59,7 @@ def floats(title: str, blocks: Sequence[Block], *, name: str, wide: bool) -> str
         else:
             heading = [r"\addtocounter{table}{-1}\caption{Continued.}"]
         body = [line for i in part for line in (*blocks[i][1], r"\par\smallskip")][:-1]
-        begin = [rf"\begin{{{kind}}}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"]
+        begin = [rf"\begin{{{kind}}}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}", SPACE]
         written += [*begin, *heading, *body, rf"\end{{{kind}}}"]
     return "\n".join(written) + "\n"
 
@@ -93,8 +94,7 @@ def _listed(names: Sequence[str], kind: str) -> str:
 def _parts(table: Table) -> tuple[bool, list[Columns]]:
     """Return whether it is wider than a column of the paper, and the columns of each part that fits the width."""
     left = sum(
-        max(len(own) for own in (capital(axis), *(label(axis, row[i], table.percent) for row in table.rows)))
-        + GAP
+        max(breadth(own) for own in (axis, *(label(axis, row[i], table.percent) for row in table.rows))) + GAP
         for i, axis in enumerate(table.row_axes)
     )
     widths = {column: _width(table, column) + GAP for column in table.columns}
@@ -124,20 +124,20 @@ def _packed(sizes: Sequence[float], room: float) -> list[list[int]]:
 def _width(table: Table, column: Labels) -> float:
     """Return the characters of a column: of its longest cell, its heading, and its share of headings above it."""
     cells = [table.cells[row, column] for row in table.rows if (row, column) in table.cells]
-    texts = [cell.text for cell in cells] + _heading(table, table.column_axes[-1:], column[-1:])
+    texts, heads = [cell.text for cell in cells], _heading(table, table.column_axes[-1:], column[-1:])
     shares = []
     for level, axis in enumerate(table.column_axes[:-1]):
         beside = sum(other[: level + 1] == column[: level + 1] for other in table.columns)
-        shares.append(len(label(axis, column[level], table.percent)) / beside)
-    return max(1, *map(len, texts), *shares)
+        shares.append(breadth(label(axis, column[level], table.percent)) / beside)
+    return max(1, *map(len, texts), *shares, *map(breadth, heads))
 
 
 def _heading(table: Table, axes: Labels, labels: Labels) -> list[str]:
     """Return the lines of the lowest heading: a modality and the like stand below what they belong to."""
     return [
         line
-        for a, name in zip(axes, labels, strict=True)
-        for line in label(a, name, table.percent).split(", ")
+        for axis, name in zip(axes, labels, strict=True)
+        for line in (titled(name, table.percent).split(", ") if axis == "metric" else [name])
     ]
 
 

@@ -13,7 +13,7 @@ from sweeper.models.errors import UserError
 from sweeper.reports.cells import Result
 from sweeper.reports.names import titled
 from sweeper.reports.plots import _place, best_so_far, curves, running_best
-from sweeper.reports.table_plots import _panel, bars
+from sweeper.reports.table_plots import _pages, _panel, bars
 from sweeper.reports.tables import pivot
 from sweeper.reports.writers import render
 
@@ -432,6 +432,7 @@ def test_latex_has_header_levels_marks_and_escapes():
         r"% \usepackage{booktabs}",
         r"\begin{table*}",
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{3pt}",
         r"\caption{Accuracy (\%) on d1 and d2; mean $\pm$ std over 2 seeds.}",
         r"\label{tab:my_study}",
         r"\begin{tabular}{@{}lrr@{}}",
@@ -628,13 +629,23 @@ def test_figures_have_the_width_of_a_column_or_the_text_fonts_that_print_and_a_p
         cells = bars(table_of(*(result(name, (0.9, 0.91)) for name in names)), tmp_path / f"b{n}")
         return [*lines, *cells]
 
-    for n, widths in ((2, (990, 990)), (30, (2040, 990)), (60, (2040, 990))):
+    for n, widths in ((2, (990, 990)), (9, (2040, 990))):
         files = drawn(n)
         pictures = [Image.open(io.BytesIO(path.read_bytes())).size for path in files if path.suffix == ".png"]
         assert [width for width, _ in pictures[:2]] == list(widths)
         assert max(height for _, height in pictures) <= 9 * 300
         assert all(b"/FontFile2" in path.read_bytes() for path in files if path.suffix == ".pdf")
-    assert len(pictures) == 3  # the 60 cells of a column stand on two pages
+
+
+def test_a_figure_of_many_cells_goes_on_in_further_files():
+    panels = [(f"p{i}", [(f"m{j}", None) for j in range(60)]) for i in range(3)]
+    pages = _pages(panels, 2, 0.165)
+    assert [[(title, len(lines)) for title, lines in part] for part, _ in pages] == [
+        [("p0", 48), ("p1", 48)],
+        [("p2", 48)],
+        [("p0", 12), ("p1", 12), ("p2", 12)],
+    ]
+    assert all(height <= 9 for _, height in pages)
 
 
 def test_an_arm_looks_the_same_in_every_figure():
