@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sweeper.bridge import direction, parse_condition
 from sweeper.models.errors import UserError, choose
-from sweeper.study import space, yamls
+from sweeper.study import samplers, space, yamls
 from sweeper.study.places import place
 
 STUDIES = space.SPACES / "studies"
@@ -54,6 +54,12 @@ def _one_or_several(one: Any) -> BeforeValidator:  # noqa: ANN401 - a type
     return BeforeValidator(_several, json_schema_input_type=one | list[one])
 
 
+Sampler = Annotated[
+    samplers.Named,
+    BeforeValidator(
+        samplers.checked, json_schema_input_type=Literal[tuple(samplers.OPTIONS)] | dict[str, Any]
+    ),
+]
 Distinct = BeforeValidator(_distinct)
 Named = Annotated[dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | dict[str, Any])]
 Several = Annotated[list[Named], _one_or_several(Named), Field(min_length=1)]
@@ -107,7 +113,7 @@ class Search(Strict):
 
     configurations: Annotated[int, Field(ge=1)] = 8
     seeds: Seeds = [0, 1]
-    sampler: Literal["tpe", "random", "grid", "qmc"] = "tpe"
+    sampler: Sampler = "tpe"
     racing: Literal["none", "halving", "paired"] = "halving"
     early_stopping: Literal["none", "asha", "median"] = "none"
     ahead: Annotated[int, Field(ge=1)] = 4
