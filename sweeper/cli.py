@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from sweeper.commands import catalogue, reports, status, storage, studies
+from sweeper.commands import catalogue, replay, reports, status, storage, studies
 from sweeper.models.errors import UserError, one_line
 
 STORAGE = "sweeps"
@@ -23,6 +23,7 @@ COMMANDS = {
     **studies.COMMANDS,
     **status.COMMANDS,
     **reports.COMMANDS,
+    **replay.COMMANDS,
     **catalogue.COMMANDS,
     **storage.COMMANDS,
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sweeper.ledger.records import Record, RunRecord
+from sweeper.planning.proposals import Sampler, sampler
 from sweeper.planning.race import Race
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
@@ -24,7 +25,7 @@ class Planner:
     """All arms of a study; `take` the next run, `settle` it with its record. `note` receives ledger records.
 
     `records` are the runs by key, `proposed` the configurations by arm and number, as the ledger has them. Runs that
-    failed are done again.
+    failed are done again. `sampled` makes the sampler of an arm.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Planner:
         records: Mapping[str, RunRecord],
         proposed: Mapping[str, Mapping[int, Mapping[str, Any]]],
         note: Callable[[Record], None],
+        sampled: Callable[..., Sampler] = sampler,
     ) -> None:
         self.study = study
         self.earlier = records
@@ -41,7 +43,7 @@ class Planner:
         self.taken: dict[str, Run] = {}
         self.trained: set[str] = set()
         self.training: set[str] = set()
-        self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note) for arm in arms]
+        self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note, sampled) for arm in arms]
         self.turn = 0
 
     def take(self) -> Run | None:

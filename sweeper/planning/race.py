@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
-from sweeper.planning.proposals import sampler
+from sweeper.planning.proposals import Sampler
 from sweeper.planning.racing import RULES, STOPPINGS, Curves, ended_at, ranked
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
@@ -41,13 +41,14 @@ class Race:
         runs: Runs,
         proposed: Mapping[int, Mapping[str, Any]],
         note: Callable[[Record], None],
+        sampled: Callable[..., Sampler],
     ) -> None:
         self.study, self.arm, self.shared, self.proposed, self.note = study, arm, runs, proposed, note
         search, self.metric = study.search, study.select.metric
         self.sign = 1.0 if direction(self.metric) == "max" else -1.0
         self.size = arm.size(search)
         space = (arm.space, arm.fixed, arm.defaults())
-        self.proposals = sampler(search, *space, direction(self.metric))
+        self.proposals = sampled(search, *space, direction(self.metric))
         self.rule, self.stopping = RULES[search.racing], STOPPINGS[search.early_stopping]
         self.rungs = self.rule.rungs(len(search.seeds))
         self.stage, self.rung, self.told = "propose", 0, 0

@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, Parameter]] = {
     "gp": {"n_startup_trials": STARTUP, "deterministic_objective": Parameter(bool, False)},
     "cmaes": {
         "n_startup_trials": Parameter(Annotated[int, Ge(1)], 1),
-        "popsize": Parameter(Annotated[int, Ge(2)] | None, None),
+        "popsize": Parameter(Annotated[int, Ge(4)] | None, None),
         "lr_adapt": Parameter(bool, False),
     },
     "nsgaii": {

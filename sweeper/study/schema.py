@@ -114,8 +114,8 @@ class Search(Strict):
     configurations: Annotated[int, Field(ge=1)] = 8
     seeds: Seeds = [0, 1]
     sampler: Sampler = "tpe"
-    racing: Literal["none", "halving", "paired"] = "halving"
-    early_stopping: Literal["none", "asha", "median"] = "none"
+    racing: Literal["none", "halving", "thirding", "paired"] = "halving"
+    early_stopping: Literal["none", "asha", "median", "once"] = "none"
     ahead: Annotated[int, Field(ge=1)] = 4
     seed: int = 0
 
