@@ -7,6 +7,8 @@ import statistics
 
 import pytest
 
+from sweeper.cli import main
+from sweeper.ledger.file import Ledger
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Announced, ArmPlan, Proposed, RunRecord, Shared
 from sweeper.planning.pooled import pooled, spanned
@@ -204,3 +206,43 @@ def test_the_table_has_a_row_for_every_rule():
     assert len(lines) == 5
     assert lines[2] == "| recorded | none | none | all | all | 0.0 % | 0.0 % | 0.000 | 0.00 | 1 | 3 |"
     assert table(found, "csv").splitlines()[1] == "recorded,none,none,all,all,0.0 %,0.0 %,0.000,0.00,1,3"
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """A storage whose ledger holds a study of two configurations in full."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for record in history([run(k, s, curve(0.5 + 0.1 * k)) for k in (0, 1) for s in (0, 1)]).records:
+        ledger.append(record)
+    return str(tmp_path)
+
+
+def test_the_command_prints_a_row_for_every_rule(storage, capsys):
+    rules = ["--racing", "none", "halving", "--early-stopping", "none", "--configurations", "1", "2"]
+    assert main(["replay", "s", *rules, "--orders", "2", "--storage", storage]) == 0
+    said = capsys.readouterr()
+    rows = [line for line in said.out.splitlines() if line.startswith("| recorded")]
+    cells = [row.split(" | ") for row in rows]
+    assert [(c[1], c[3]) for c in cells] == [("none", "1"), ("none", "2"), ("halving", "1"), ("halving", "2")]
+    assert "2 configurations × 2 seeds × 6 epochs" in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--racing", "halvin"], "did you mean 'halving'"),
+        (["--early-stopping", "onc"], "did you mean 'once'"),
+        (["--sampler", "grid"], "unknown sampler 'grid'"),
+        (["t"], "unknown study 't'"),
+        (["--orders", "0"], "--orders is 0; admissible: whole numbers from 1"),
+        (["--seeds", "-1"], "--seeds is [-1]; admissible: whole numbers from 0"),
+    ],
+)
+def test_what_cannot_be_replayed_is_told(storage, capsys, arguments, said):
+    assert main(["replay", *arguments, "--storage", storage]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_storage_without_whole_runs_says_how_to_record_some(tmp_path, capsys):
+    assert main(["replay", "--storage", str(tmp_path)]) == 2
+    assert "search.racing: none" in capsys.readouterr().err
