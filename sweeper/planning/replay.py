@@ -309,7 +309,7 @@ def table(found: Sequence[Replays], form: str = "md") -> str:
 def told(arms: Sequence[Pool]) -> str:
     """Return how the table is read: what was recorded, what is saved and lost, what was left out."""
     sizes = sorted({(len(pool.configurations), len(pool.seeds), pool.epochs) for pool in arms})
-    recorded = "; ".join(f"{k} configurations × {s} seeds × {e} epochs" for k, s, e in sizes)
+    recorded = "; ".join(f"{k} configurations × {s} seed{'s' * (s > 1)} × {e} epochs" for k, s, e in sizes)
     left = sum(pool.left_out for pool in arms)
     return (
         f"Recorded: {len(arms)} arms of {recorded}. Saved: of all their epochs and seconds. Regret: points of"
