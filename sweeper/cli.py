@@ -15,7 +15,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from sweeper.commands import catalogue, completion, figures, reports, status, storage, studies, transfer
+from sweeper.commands import (
+    catalogue,
+    completion,
+    figures,
+    replay,
+    reports,
+    status,
+    storage,
+    studies,
+    transfer,
+)
 from sweeper.ledger.uris import named
 from sweeper.models.errors import UserError, one_line
 
@@ -24,6 +34,7 @@ COMMANDS = {
     **status.COMMANDS,
     **reports.COMMANDS,
     **figures.COMMANDS,
+    **replay.COMMANDS,
     **catalogue.COMMANDS,
     **storage.COMMANDS,
     **transfer.COMMANDS,

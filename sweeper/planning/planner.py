@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sweeper.ledger.records import Record, RunRecord
+from sweeper.planning.proposals import Sampler, sampler
 from sweeper.planning.race import Race
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
@@ -25,7 +26,7 @@ class Planner:
     """All arms of a study; `take` the next run, `settle` it with its record. `note` receives ledger records.
 
     `records` are the runs by key, `proposed` the configurations by arm and number, as the ledger has them. Runs that
-    failed are done again.
+    failed are done again. `sampled` makes the sampler of an arm.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Planner:
         records: Mapping[str, RunRecord],
         proposed: Mapping[str, Mapping[int, Mapping[str, Any]]],
         note: Callable[[Record], None],
+        sampled: Callable[..., Sampler] = sampler,
     ) -> None:
         self.study = study
         self.earlier = records
@@ -43,7 +45,7 @@ class Planner:
         self.trained: set[str] = set()
         self.training: set[str] = set()
         share = study.search.hours * 3600 / len(arms) if study.search.hours and arms else math.inf
-        self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note, share) for arm in arms]
+        self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note, sampled, share) for arm in arms]
         self.turn = 0
 
     def take(self) -> Run | None:

@@ -14,6 +14,7 @@ from sweeper.planning.racing import RULES
 from sweeper.study import space
 from sweeper.study.arms import Arm, short_names
 from sweeper.study.runs import Run
+from sweeper.study.samplers import words
 from sweeper.study.schema import Study
 from sweeper.study.unfold import Unfit
 
@@ -115,8 +116,8 @@ def describe(
     total, done = sum(p.planned for p in plans), sum(p.done for p in plans)
     search = study.search
     yield (
-        f"study {study.study}: {len(plans)} arms, up to {total} runs, {done} done;"
-        f" tuning seeds {search.seeds}, report seeds {study.final.seeds}, {search.sampler}, racing {search.racing}"
+        f"study {study.study}: {len(plans)} arms, up to {total} runs, {done} done; tuning seeds {search.seeds},"
+        f" report seeds {study.final.seeds}, {words(search.sampler)}, racing {search.racing}"
         + (f", {search.hours:g} h of search runs in all" if search.hours else "")
     )
     for name, p in zip(short_names([p.arm.axes for p in plans]), plans, strict=True):

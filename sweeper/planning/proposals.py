@@ -9,32 +9,36 @@ from __future__ import annotations
 import hashlib
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeper.study import space
-from sweeper.study.space import Domain, Space, Values
+from sweeper.study.samplers import name_of, options_of
+from sweeper.study.schema import Search
+from sweeper.study.space import Cases, Domain, Space, Values
 
 if TYPE_CHECKING:
     import optuna
 
 State = Literal["complete", "pruned", "fail"]
-STARTUP = 5
-
-
-def guided_from(ahead: int) -> int:
-    """Return the first configuration that tpe proposes from results; those before it are drawn at random."""
-    return STARTUP + ahead - 1
 
 
 class Sampler(ABC):
     """The configurations of one arm: `ask` for number k or `recall` it, k in order; `tell` its result."""
 
     def __init__(
-        self, domains: Space, fixed: Values, defaults: Values, *, direction: str = "max", seed: int = 0
+        self,
+        domains: Space,
+        fixed: Values,
+        defaults: Values,
+        *,
+        direction: str = "max",
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.space, self.fixed, self.defaults = dict(space.ordered(domains)), fixed, defaults
-        self.direction, self.seed = direction, seed
+        self.direction, self.seed, self.options = direction, seed, dict(options or {})
 
     def ask(self, k: int) -> Values:
         """Return configuration k."""
@@ -93,62 +97,203 @@ class Random(Sampler):
         return space.filled(self.space, self.fixed, draw)
 
 
-class Tpe(Sampler):
-    """Optuna's tree-structured Parzen estimator, after STARTUP results; conditional spaces in groups."""
+class Optuna(Sampler):
+    """A sampler of Optuna's that is told results: each configuration is a trial of an Optuna study in memory.
 
-    def __init__(
-        self, domains: Space, fixed: Values, defaults: Values, *, direction: str = "max", seed: int = 0
-    ) -> None:
+    `seen` says how a configuration looks to Optuna. For every draw the sampler is made anew; what one remembers beyond
+    that lies in the trials, so where it `remembers` it is asked again when a configuration is recalled.
+    """
+
+    remembers = False
+
+    def __init__(self, *space: Values, **others: Any) -> None:  # noqa: ANN401 - those of Sampler
         import optuna
 
-        super().__init__(domains, fixed, defaults, direction=direction, seed=seed)
+        super().__init__(*space, **others)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.study = optuna.create_study(direction={"max": "maximize", "min": "minimize"}[direction])
+        directions = {"max": "maximize", "min": "minimize"}
+        self.study = optuna.create_study(direction=directions[self.direction])
         self.trials: list[optuna.Trial] = []
+        self.drafted = 0
+        self.distributions: dict[
+            str, optuna.distributions.BaseDistribution
+        ] = {}  # drawn for every configuration
+
+    @abstractmethod
+    def made(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return Optuna's sampler."""
+
+    @abstractmethod
+    def drawn(self, draft: optuna.Trial) -> Values:
+        """Return the configuration that a trial draws."""
+
+    @abstractmethod
+    def seen(self, values: Values) -> dict[str, tuple[optuna.distributions.BaseDistribution, Any]]:
+        """Return {parameter of Optuna's: (distribution, value)} of a configuration, empty if it is not to be told."""
 
     def proposed(self, k: int) -> Values:
         """Return what the sampler draws for configuration k."""
         import optuna
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group
-            self.study.sampler = optuna.samplers.TPESampler(
-                seed=_seed(self.seed, k),
-                n_startup_trials=STARTUP,
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-            )
-        draft = self.study.ask()
-        values = space.filled(self.space, self.fixed, partial(_suggest, draft))
+        self.study.sampler = self._made(k)
+        draft = self.study.ask(self.distributions)
+        values = self.drawn(draft)
         # a draft also knows what it drew for inactive parameters, which the ledger does not, so it must not stay
         self.study.tell(draft, state=optuna.trial.TrialState.FAIL)
+        self.drafted = k
         return values
 
     def recall(self, k: int, values: Values) -> None:
         """Enter configuration k; Optuna sees what lies within the space."""
         import optuna
 
-        given = {name: self.space[name].given(values) for name in values if name in self.space}
-        seen = {name: own for name, own in given.items() if own and own.holds(values[name])}
-        self.study.sampler = optuna.samplers.RandomSampler()  # draws nothing: all values are given
-        self.study.enqueue_trial({label(name, own): values[name] for name, own in seen.items()})
-        trial = self.study.ask()
-        for name, own in seen.items():
-            _suggest(trial, name, own)
+        seen = self.seen(values)
+        if self.remembers and self.drafted < k:  # trials are numbered as if it had been drawn
+            self.study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+        # without a memory nothing is drawn: all values are given
+        self.study.sampler = self._made(k) if self.remembers else optuna.samplers.RandomSampler()
+        self.study.enqueue_trial({name: value for name, (_, value) in seen.items()})
+        trial = self.study.ask({name: own for name, (own, _) in seen.items()})
+        if self.remembers:
+            _ = trial.relative_params  # drawn for what the sampler notes in the trial as it draws
         self.trials.append(trial)
 
     def tell(self, k: int, value: float | None, state: State, step: int = 1) -> None:
         """Tell Optuna the result of configuration k."""
         import optuna
 
+        trial = self.trials[k]
         if state == "pruned":
-            self.trials[k].report(value, step)
+            trial.report(value, step)
         found = value if state == "complete" else None
-        self.study.tell(self.trials[k], found, state=optuna.trial.TrialState[state.upper()])
+        self.study.tell(trial, found, state=optuna.trial.TrialState[state.upper()])
+
+    def _made(self, k: int) -> optuna.samplers.BaseSampler:
+        import optuna
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return self.made(_seed(self.seed, k))
 
 
-SAMPLERS: dict[str, type[Sampler]] = {"tpe": Tpe, "random": Random, "grid": Grid, "qmc": Qmc}
+class Tpe(Optuna):
+    """Optuna's tree-structured Parzen estimator; conditional spaces in groups."""
+
+    def made(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return the sampler."""
+        import optuna
+
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, **self.options)
+
+    def drawn(self, draft: optuna.Trial) -> Values:
+        """Return what is drawn for those parameters whose conditions hold."""
+        return space.filled(self.space, self.fixed, partial(_suggest, draft))
+
+    def seen(self, values: Values) -> dict[str, tuple[optuna.distributions.BaseDistribution, Any]]:
+        """Return the parameters whose values lie in their domains."""
+        given = {name: self.space[name].given(values) for name in values if name in self.space}
+        held = {name: own for name, own in given.items() if own and own.holds(values[name])}
+        return {label(name, own): (distribution(own), values[name]) for name, own in held.items()}
+
+
+class Whole(Optuna):
+    """A sampler that knows no conditions: it sees every parameter of every configuration.
+
+    A number is seen as the share of its domain that lies below it, whichever of its domains that is, and a parameter
+    whose conditions do not hold as the middle. A configuration outside the space, as defaults may be, is not told; one
+    that was ended early counts as the worst that was not.
+    """
+
+    def __init__(self, *space: Values, **others: Any) -> None:  # noqa: ANN401 - those of Sampler
+        from optuna.distributions import FloatDistribution
+
+        super().__init__(*space, **others)
+        share = FloatDistribution(0.0, 1.0)
+        self.distributions = {
+            name: distribution(own) if _chosen(own) else share for name, own in self.space.items()
+        }
+        self.worst: float | None = None
+
+    def drawn(self, draft: optuna.Trial) -> Values:
+        """Return the choices and the values at the shares drawn, of those parameters whose conditions hold."""
+
+        def at(name: str, own: Domain) -> Any:  # noqa: ANN401 - a value of the domain
+            found = draft.params[name]
+            return found if _chosen(self.space[name]) else own.at(found)
+
+        return space.filled(self.space, self.fixed, at)
+
+    def seen(self, values: Values) -> dict[str, tuple[optuna.distributions.BaseDistribution, Any]]:
+        """Return all parameters as choices and shares."""
+        found = {}
+        for name, distribution in self.distributions.items():
+            own = self.space[name].given(values) if name in values else None
+            if own and not own.holds(values[name]):
+                return {}
+            share = own.share(values[name]) if own else 0.5
+            found[name] = (distribution, self.space[name].at(share) if _chosen(self.space[name]) else share)
+        return found
+
+    def tell(self, k: int, value: float | None, state: State, step: int = 1) -> None:
+        """Tell Optuna the result of configuration k."""
+        if state == "pruned":
+            value, state = self.worst, "fail" if self.worst is None else "complete"
+        elif state == "complete" and value is not None:
+            worse = min if self.direction == "max" else max
+            self.worst = value if self.worst is None else worse(self.worst, value)
+        super().tell(k, value, state if self.trials[k].params else "fail", step)
+
+
+class Gp(Whole):
+    """Optuna's Gaussian process with the expected improvement of its logarithm."""
+
+    def made(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return the sampler."""
+        import optuna
+
+        return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False, **self.options)
+
+
+class CmaEs(Whole):
+    """Optuna's evolution strategy with an adapted covariance matrix; choices are drawn at random."""
+
+    remembers = True
+
+    def made(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return the sampler."""
+        import optuna
+
+        return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, **self.options)
+
+
+class NsgaII(Whole):
+    """Optuna's genetic algorithm of non-dominated sorting, for one metric."""
+
+    remembers = True
+
+    def made(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return the sampler."""
+        import optuna
+
+        return optuna.samplers.NSGAIISampler(seed=seed, **self.options)
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "tpe": Tpe,
+    "random": Random,
+    "grid": Grid,
+    "qmc": Qmc,
+    "gp": Gp,
+    "cmaes": CmaEs,
+    "nsgaii": NsgaII,
+}
+
+
+def sampler(search: Search, domains: Space, fixed: Values, defaults: Values, direction: str) -> Sampler:
+    """Return the sampler that a study searches by."""
+    options = options_of(search.sampler)
+    made = SAMPLERS[name_of(search.sampler)]
+    return made(domains, fixed, defaults, direction=direction, seed=search.seed, options=options)
 
 
 def _seed(seed: int, k: int) -> int:
@@ -165,6 +310,11 @@ def distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
     if domain.kind == "int":
         return distributions.IntDistribution(*map(int, domain.bounds), log=domain.log)
     return distributions.FloatDistribution(*domain.bounds, log=domain.log)
+
+
+def _chosen(domain: Domain | Cases) -> bool:
+    """Whether a parameter is one of several choices, the same whatever the conditions."""
+    return isinstance(domain, Domain) and domain.kind == "choice"
 
 
 def label(name: str, domain: Domain) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
-from sweeper.planning.proposals import SAMPLERS
+from sweeper.planning.proposals import Sampler
 from sweeper.planning.racing import RULES, STOPPINGS, Curves, ended_at, ranked
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
@@ -51,6 +51,7 @@ class Race:
         runs: Runs,
         proposed: Mapping[int, Mapping[str, Any]],
         note: Callable[[Record], None],
+        sampled: Callable[..., Sampler],
         seconds: float = math.inf,
     ) -> None:
         self.seconds = seconds  # that its search runs may take
@@ -59,7 +60,7 @@ class Race:
         self.sign = 1.0 if direction(self.metric) == "max" else -1.0
         self.size = arm.size(search)
         space = (arm.space, arm.fixed, arm.defaults())
-        self.proposals = SAMPLERS[search.sampler](*space, direction=direction(self.metric), seed=search.seed)
+        self.proposals = sampled(search, *space, direction(self.metric))
         self.rule, self.stopping = RULES[search.racing], STOPPINGS[search.early_stopping]
         self.rungs = self.rule.rungs(len(search.seeds))
         self.stage, self.rung, self.told = "propose", 0, 0

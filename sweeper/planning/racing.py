@@ -27,8 +27,8 @@ class Rule(ABC):
     def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
         """Return the configurations that earn more seeds."""
 
-    def most_alive(self, alive: int) -> int:
-        """Return how many of the configurations at a rung reach the next, at most."""
+    def most_alive(self, alive: int, n_seeds: int) -> int:
+        """Return how many of the configurations at a rung of so many seeds reach the next, at most."""
         return alive
 
     def runs_planned(self, configurations: int, n_seeds: int, n_final: int) -> int:
@@ -38,7 +38,7 @@ class Rule(ABC):
         seeds = self.rungs(n_seeds)
         alive, total = configurations, configurations * seeds[0]
         for before, after in itertools.pairwise(seeds):
-            alive = self.most_alive(alive)
+            alive = self.most_alive(alive, before)
             total += alive * (after - before)
         return total + n_final
 
@@ -52,7 +52,7 @@ class Rule(ABC):
         seeds = self.rungs(n_seeds)
         alive, most = configurations, max(n_final, min(ahead, configurations) * seeds[0])
         for before, after in itertools.pairwise(seeds):
-            alive = self.most_alive(alive)
+            alive = self.most_alive(alive, before)
             most = max(most, alive * (after - before))
         return most
 
@@ -74,15 +74,32 @@ class Halving(Rule):
 
     def rungs(self, n_seeds: int) -> list[int]:
         """Return the powers of two below the number of seeds, and that number."""
-        return [*(2**i for i in range(n_seeds.bit_length()) if 2**i < n_seeds), n_seeds]
+        return _doubling(n_seeds)
 
-    def most_alive(self, alive: int) -> int:
+    def most_alive(self, alive: int, n_seeds: int) -> int:
         """Return half, rounded up."""
         return -(-alive // 2)
 
     def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
         """Return the better half."""
         return sorted(ranked(scores, losses)[: math.ceil(len(scores) / 2)])
+
+
+class Thirding(Rule):
+    """Rungs of 1, 2, 4, … all seeds; after the first the best third by mean survives, then the better half."""
+
+    def rungs(self, n_seeds: int) -> list[int]:
+        """Return the powers of two below the number of seeds, and that number."""
+        return _doubling(n_seeds)
+
+    def most_alive(self, alive: int, n_seeds: int) -> int:
+        """Return a third of those of one seed, half of the others, rounded up."""
+        return -(-alive // (3 if n_seeds == 1 else 2))
+
+    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
+        """Return the best third or half."""
+        order = ranked(scores, losses)
+        return sorted(order[: self.most_alive(len(order), len(scores[order[0]]))])
 
 
 class Paired(Rule):
@@ -112,7 +129,12 @@ class Paired(Rule):
         return sorted([leader, *(k for k, d in deficits.items() if d.mean() <= bound)])
 
 
-RULES: dict[str, Rule] = {"none": NoRace(), "halving": Halving(), "paired": Paired()}
+RULES: dict[str, Rule] = {
+    "none": NoRace(),
+    "halving": Halving(),
+    "thirding": Thirding(),
+    "paired": Paired(),
+}
 
 
 class Curves:
@@ -193,7 +215,27 @@ class Median(Stopping):
         return range(grace, epochs)
 
 
-STOPPINGS: dict[str, Stopping] = {"none": NoStopping(), "asha": Asha(), "median": Median()}
+class Once(Stopping):
+    """Once, at a third of the epochs, a run must reach the median of the earlier ones there."""
+
+    share = 0.5
+
+    def judged(self, grace: int, epochs: int) -> Sequence[int]:
+        """Return that epoch, rounded up."""
+        return [e for e in (-(-epochs // 3),) if e < epochs]
+
+
+STOPPINGS: dict[str, Stopping] = {
+    "none": NoStopping(),
+    "asha": Asha(),
+    "median": Median(),
+    "once": Once(),
+}
+
+
+def _doubling(n_seeds: int) -> list[int]:
+    """Return the powers of two below the number of seeds, and that number."""
+    return [*(2**i for i in range(n_seeds.bit_length()) if 2**i < n_seeds), n_seeds]
 
 
 def ended_at(curve: Sequence[float], limits: Mapping[int, float]) -> int | None:

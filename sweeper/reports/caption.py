@@ -7,8 +7,8 @@ from typing import Any
 
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Announced, RunRecord
-from sweeper.planning.proposals import guided_from
 from sweeper.reports.floors import floors
+from sweeper.study.samplers import guided_from, words
 from sweeper.study.schema import Search
 
 
@@ -72,12 +72,13 @@ def _unsearched(plan: Announced) -> list[str]:
 
 
 def _sampler(search: Search) -> str:
-    if search.sampler != "tpe":
-        return search.sampler
-    first = guided_from(search.ahead)
+    named = words(search.sampler)
+    first = guided_from(search.sampler, search.ahead)
+    if first is None:
+        return named
     if first >= search.configurations:
-        return f"random: tpe would begin with #{first}"
-    return f"tpe, random before #{first}"
+        return f"random: {named} would begin with #{first}"
+    return f"{named}, random before #{first}"
 
 
 def _spent(history: History) -> str:

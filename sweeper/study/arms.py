@@ -11,6 +11,7 @@ from sweeper import bridge
 from sweeper.bridge import Entry
 from sweeper.study import space
 from sweeper.study.payloads import Payload, digest, identity
+from sweeper.study.samplers import Named, name_of
 from sweeper.study.schema import Search
 from sweeper.study.space import Domain, Space, Values
 
@@ -45,7 +46,7 @@ class Arm:
     conditions: tuple[str, ...]
     metric: str
     code: str
-    proposer: tuple[str, int]
+    proposer: tuple[Named, int]
     tested_code: str = ""
     metrics: tuple[str, ...] = ()
     any_code: bool = False
@@ -101,7 +102,9 @@ class Arm:
 
     def size(self, search: Search) -> int:
         """Return how many configurations are tried: one if nothing is searched, no more than a grid has."""
-        return space.size(search.sampler, search.configurations, self.space, self.fixed, self.defaults())
+        return space.size(
+            name_of(search.sampler), search.configurations, self.space, self.fixed, self.defaults()
+        )
 
     def tested(self, stage: str) -> list[str]:
         """Return the conditions that a run of a stage is tested under."""

@@ -23,6 +23,7 @@ from pydantic import (
 
 from sweeper.bridge import direction, full_metric, parse_condition
 from sweeper.models.errors import UserError, choose
+from sweeper.study import samplers
 from sweeper.study.files import change, override, read
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -64,6 +65,12 @@ def _one_or_several(one: Any) -> BeforeValidator:  # noqa: ANN401 - a type
     return BeforeValidator(_several, json_schema_input_type=one | list[one])
 
 
+Sampler = Annotated[
+    samplers.Named,
+    BeforeValidator(
+        samplers.checked, json_schema_input_type=Literal[tuple(samplers.OPTIONS)] | dict[str, Any]
+    ),
+]
 Distinct = BeforeValidator(_distinct)
 Named = Annotated[dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | dict[str, Any])]
 Several = Annotated[list[Named], _one_or_several(Named), Field(min_length=1)]
@@ -113,21 +120,19 @@ class Search(Strict):
 
     `ahead`: configuration k is proposed knowing the first results of 0 … k - ahead, however many run at once,
     so a study's proposals do not depend on timing. `configurations` counts the published defaults as the first.
-    `hours` is the time that the search runs of all arms may take in all, added up over runs that go on side by side;
-    every arm has an equal share, and tries as many configurations as fit into it.
     """
 
     configurations: Annotated[int, Field(ge=1)] = 8
     """How many are tried of each arm, the published defaults first."""
     hours: Annotated[float, Field(gt=0)] | None = None
-    """The time that the search runs of all arms may take in all, added up over runs side by side."""
+    """What all search runs may take in all, added up over runs side by side; every arm has an equal share of it."""
     seeds: Seeds = [0, 1]
     """The tuning seeds."""
-    sampler: Literal["tpe", "random", "grid", "qmc"] = "tpe"
+    sampler: Sampler = "tpe"
     """What proposes configurations."""
-    racing: Literal["none", "halving", "paired"] = "halving"
+    racing: Literal["none", "halving", "thirding", "paired"] = "halving"
     """How configurations earn further seeds."""
-    early_stopping: Literal["none", "asha", "median"] = "none"
+    early_stopping: Literal["none", "asha", "median", "once"] = "none"
     """What ends runs that fall behind."""
     ahead: Annotated[int, Field(ge=1)] = 4
     """Configuration k is proposed from the first results of 0 … k - ahead."""

@@ -63,6 +63,16 @@ class Domain:
         half = 0.5 if self.kind == "int" else 0.0  # every whole number gets an equal share
         return self._between(self.bounds[0] - half, self.bounds[1] + half, share)
 
+    def share(self, value: Any) -> float:  # noqa: ANN401 - a value of the domain
+        """Return the share of the domain that lies below a value, half of its own counted: `at` that it is again."""
+        if self.kind == "choice":
+            return (self.choices.index(value) + 0.5) / len(self.choices)
+        half = 0.5 if self.kind == "int" else 0.0
+        low, high = self.bounds[0] - half, self.bounds[1] + half
+        if low == high:
+            return 0.5
+        return math.log(value / low) / math.log(high / low) if self.log else (value - low) / (high - low)
+
     def grid(self) -> list[Any]:
         """Return the points of a grid: every choice, or `points` values evenly spaced on the domain's scale."""
         if self.kind == "choice":

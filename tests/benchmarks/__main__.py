@@ -12,6 +12,7 @@ NAMES = (
     "scale",
     "ledger",
     "simulated",
+    "samplers",
     "fixed",
     "orchestration",
     "nodes",

@@ -48,6 +48,11 @@ KINDS = {
     "tpe, paired, median": {"racing": "paired", "early_stopping": "median"},
     "tpe, no racing, asha": {"racing": "none", "seeds": [0, 1], "early_stopping": "asha"},
     "qmc, halving": {"sampler": "qmc"},
+    "cmaes, thirding, once": {
+        "sampler": {"name": "cmaes", "popsize": 4},
+        "racing": "thirding",
+        "early_stopping": "once",
+    },
     "grid, halving, median": {"sampler": "grid", "early_stopping": "median"},
     "random, ahead 1": {"sampler": "random", "ahead": 1},
     "tpe, ahead 7": {"ahead": 7, "early_stopping": "asha"},

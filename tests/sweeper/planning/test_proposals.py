@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import subprocess
 import sys
-from typing import get_args
 
 import pytest
 
@@ -14,7 +14,7 @@ from sweeper import ROOT
 from sweeper.models.errors import UserError
 from sweeper.planning.proposals import SAMPLERS
 from sweeper.study import space
-from sweeper.study.schema import Search
+from sweeper.study.samplers import OPTIONS, options_of
 from sweeper.study.space import Cases, Domain
 
 PLAIN = {
@@ -40,11 +40,14 @@ CASES = {
 DEFAULTS = {"lr": 0.01, "share": 0.5, "layers": 2, "kind": "a"}
 
 
-OPTUNAS = ("tpe", "random")
+OPTUNAS = ("tpe", "random", "gp", "cmaes", "nsgaii")
+GUIDED = ("tpe", "gp", "cmaes", "nsgaii")
+SMALL = {"cmaes": {"popsize": 4}, "nsgaii": {"population_size": 4}}  # so that a test sees several generations
 
 
 def made(sampler="tpe", domains=PLAIN, defaults=DEFAULTS, *, direction="max", seed=0, fixed=()):
-    return SAMPLERS[sampler](domains, dict(fixed), defaults, direction=direction, seed=seed)
+    options = {**options_of(sampler), **SMALL.get(sampler, {})}
+    return SAMPLERS[sampler](domains, dict(fixed), defaults, direction=direction, seed=seed, options=options)
 
 
 def score(values):
@@ -62,7 +65,7 @@ def played(own, n, ahead=3):
 
 
 def test_every_sampler_is_reached_by_its_name_in_a_study():
-    assert set(get_args(Search.model_fields["sampler"].annotation)) == set(SAMPLERS)
+    assert set(OPTIONS) == set(SAMPLERS)
     assert len(set(SAMPLERS.values())) == len(SAMPLERS)
 
 
@@ -81,7 +84,8 @@ def test_optuna_is_imported_by_its_own_samplers_alone(sampler):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_proposals_lie_in_the_space_begin_with_the_defaults_and_differ(sampler):
-    asked = played(made(sampler, fixed={"other": 1}), 24)
+    n = 12 if sampler == "gp" else 24  # a Gaussian process takes its time
+    asked = played(made(sampler, fixed={"other": 1}), n)
     assert asked[0] == DEFAULTS
     for values in asked[1:]:
         assert values.pop("other") == 1
@@ -89,7 +93,8 @@ def test_proposals_lie_in_the_space_begin_with_the_defaults_and_differ(sampler):
         assert all(PLAIN[name].holds(value) for name, value in values.items())
         assert type(values["layers"]) is int
         assert type(values["lr"]) is float
-    assert len({repr(values) for values in asked}) == 24
+    again = {"gp": 2, "nsgaii": 8}.get(sampler, 0)  # they look again at what was best
+    assert len({repr(values) for values in asked}) >= n - again
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -114,8 +119,9 @@ def test_a_parameter_lies_in_the_domain_of_its_case(sampler):
     [(PLAIN, DEFAULTS), (CONDITIONAL, {"mode": "off"}), (CASES, {"mode": "off", "rate": 2.5})],
 )
 def test_a_restart_at_any_number_goes_on_in_the_same_way(sampler, domains, defaults):
-    asked = played(made(sampler, domains, defaults), 16)
-    for restart in range(1, 16):
+    n, restarts = (8, (7,)) if sampler == "gp" else (16, range(1, 16))
+    asked = played(made(sampler, domains, defaults), n)
+    for restart in restarts:
         again = made(sampler, domains, defaults)
         for k in range(restart):
             if k >= 3:
@@ -126,7 +132,7 @@ def test_a_restart_at_any_number_goes_on_in_the_same_way(sampler, domains, defau
         assert again.ask(restart) == asked[restart]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+@pytest.mark.parametrize("sampler", [*GUIDED, "random", "qmc"])
 def test_the_seed_decides(sampler):
     assert played(made(sampler, seed=1), 8) == played(made(sampler, seed=1), 8)
     assert played(made(sampler, seed=1), 8)[1:] != played(made(sampler, seed=2), 8)[1:]
@@ -189,6 +195,8 @@ def test_a_default_outside_the_searched_space_is_tried_as_it_is(sampler):
     own = made(sampler, defaults=outside)
     asked = played(own, 12)
     assert asked[0] == outside
+    if sampler in ("gp", "cmaes", "nsgaii"):
+        assert own.study.trials[own.trials[0].number].state.name == "FAIL"
     if sampler == "tpe":
         assert own.study.trials[own.trials[0].number].params == {"share": 0.5}
         assert own.study.trials[own.trials[0].number].value == score(outside)
@@ -209,15 +217,60 @@ def test_optuna_knows_what_it_was_told():
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("max", 1), ("min", -1)])
-def test_tpe_goes_where_the_results_are_better(direction, sign):
+@pytest.mark.parametrize("sampler", GUIDED)
+def test_a_guided_sampler_goes_where_the_results_are_better(sampler, direction, sign):
+    n = 12 if sampler == "gp" else 40
+
     def found(sampler):
         own, asked = made(sampler, direction=direction), []
-        for k in range(30):
+        for k in range(n):
             asked.append(own.ask(k))
             own.tell(k, -sign * (math.log10(asked[k]["lr"]) + 2) ** 2, "complete")
-        return sum(abs(math.log10(values["lr"]) + 2) for values in asked[20:]) / 10
+        return sum(abs(math.log10(values["lr"]) + 2) for values in asked[-8:]) / 8
 
-    assert found("tpe") < 0.5 * found("random")
+    assert found(sampler) < 0.6 * found("random")
+
+
+def test_a_sampler_that_knows_no_conditions_sees_what_does_not_count_as_the_middle():
+    own = made("gp", CASES, {"mode": "off", "rate": 2.5})
+    own.recall(0, {"mode": "off", "rate": 2.75})
+    own.recall(1, {"mode": "on", "rate": 0.1})
+    assert [trial.params for trial in own.trials] == [
+        {"mode": "off", "rate": 0.75},
+        {"mode": "on", "rate": 0.0},
+    ]
+    own = made("gp", CONDITIONAL, {"mode": "off"})
+    own.recall(0, {"mode": "off"})
+    assert own.trials[0].params == {"mode": "off", "steps": 0.5, "rate": 0.5}
+
+
+def test_a_sampler_that_learns_from_whole_runs_sees_one_ended_early_as_the_worst_of_them():
+    own = made("gp")
+    for k in range(5):
+        own.ask(k)
+    own.tell(0, 0.9, "pruned", 2)  # nothing to compare it with yet
+    own.tell(1, 0.5, "complete")
+    own.tell(2, 0.3, "complete")
+    own.tell(3, 0.8, "pruned", 2)
+    own.tell(4, None, "fail")
+    trials = [own.study.trials[trial.number] for trial in own.trials]
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE", "FAIL"]
+    assert [trial.value for trial in trials] == [None, 0.5, 0.3, 0.3, None]
+
+
+def test_every_option_is_one_of_optunas():
+    import optuna
+
+    classes = {
+        "tpe": optuna.samplers.TPESampler,
+        "gp": optuna.samplers.GPSampler,
+        "cmaes": optuna.samplers.CmaEsSampler,
+        "nsgaii": optuna.samplers.NSGAIISampler,
+    }
+    for name, options in OPTIONS.items():
+        if options:
+            assert set(options) <= set(inspect.signature(classes[name]).parameters)
+    assert {name for name, options in OPTIONS.items() if options} == set(classes)
 
 
 def test_tpe_learns_from_pruned_trials_and_not_from_failed_ones():

@@ -36,6 +36,7 @@ def test_every_rule_is_reached_by_its_name_in_a_study(key, rules, base):
         ("halving", 5, [1, 2, 4, 5]),
         ("halving", 8, [1, 2, 4, 8]),
         ("paired", 4, [1, 2, 3, 4]),
+        ("thirding", 5, [1, 2, 4, 5]),
         ("none", 4, [4]),
     ],
 )
@@ -49,6 +50,8 @@ def test_seeds_at_each_rung(rule, n, expected):
         ("halving", 8, 4, 8 + 4 * 1 + 2 * 2),
         ("halving", 9, 4, 9 + 5 * 1 + 3 * 2),
         ("halving", 8, 1, 8),
+        ("thirding", 16, 4, 16 + 6 * 1 + 3 * 2),
+        ("thirding", 9, 2, 9 + 3),
         ("paired", 8, 4, 8 * 4),
         ("none", 8, 4, 8 * 4),
         ("halving", 1, 4, 0),
@@ -64,6 +67,7 @@ def test_the_number_of_runs(rule, configurations, seeds, expected):
         ("none", 6, 3, 2, 4, 12),  # four proposals of three seeds
         ("none", 2, 3, 2, 4, 6),  # no more than there are
         ("halving", 6, 4, 2, 2, 4),  # 2 proposals; then 3 earn one seed more, 2 of them two
+        ("thirding", 17, 4, 2, 2, 6),  # 6 earn one seed more, 3 of them two
         ("halving", 6, 4, 5, 2, 5),  # the final seeds
         ("halving", 1, 4, 3, 2, 3),  # nothing to search
     ],
@@ -76,6 +80,13 @@ def test_halving_keeps_the_better_half_and_the_earlier_of_equals():
     scores = {0: {0: 0.5}, 1: {0: 0.9}, 2: {0: 0.5}, 3: {0: 0.1}, 4: {0: 0.5}}
     assert RULES["halving"].survivors(scores) == [0, 1, 2]
     assert RULES["halving"].survivors({7: {0: 0.1}}) == [7]
+
+
+def test_thirding_keeps_the_best_third_of_one_seed_and_the_better_half_of_more():
+    one = {k: {0: k / 10} for k in range(7)}
+    assert RULES["thirding"].survivors(one) == [4, 5, 6]
+    assert RULES["thirding"].survivors({k: {0: k / 10, 1: k / 10} for k in (4, 5, 6)}) == [5, 6]
+    assert RULES["thirding"].survivors({7: {0: 0.1}}) == [7]
 
 
 def test_equal_means_are_told_apart_by_the_loss_then_by_the_number():
@@ -136,6 +147,17 @@ def test_median_asks_for_the_median_from_a_ninth_on():
     limits = STOPPINGS["median"].limits(CURVES, 18)
     assert set(limits) == set(range(2, 18))
     assert limits[9] == pytest.approx(np.median([curve[8] for curve in CURVES]))
+
+
+def test_once_asks_for_the_median_at_a_third():
+    limits = STOPPINGS["once"].limits(CURVES, 18)
+    assert limits == {6: pytest.approx(np.median([curve[5] for curve in CURVES]))}
+    assert [set(STOPPINGS["once"].limits([[0.5] * n] * 3, n)) for n in (1, 2, 4, 20)] == [
+        set(),
+        {1},
+        {2},
+        {7},
+    ]
 
 
 def test_a_rule_speaks_only_where_three_got_that_far():

@@ -37,6 +37,7 @@ def test_every_shipped_study_keeps_to_it(name):
         {"methods": ["joint", {"name": "my_own", "space": {"x": 1}}]},
         {"encoders": [{"label": "a", "image": "convnet"}, {"m0": {"name": "mlp", "dim": 3}}]},
         {"conditions": [{"name": "gaussian-5", "modalities": ["m0"]}, "clean"]},
+        {"search": {"sampler": {"name": "gp", "n_startup_trials": 3}}},
         {"augment": {"image": ["flip", {"name": "crop", "padding": 2}]}},
     ],
 )
