@@ -64,7 +64,7 @@ def load(study: str, storage: Path | str | None = None, *, from_mlflow: str | No
     Raises UserError if there is no such study.
     """
     if from_mlflow:
-        from sweeper.tracking.writing import fetch_records
+        from sweeper.tracking.connection import fetch_records
 
         return Results(History.of(study, fetch_records(from_mlflow, study)), lambda _: [])
     place = locate(str(storage or named()))
