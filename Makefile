@@ -1,12 +1,14 @@
 # make sweep   set up and run the quickstart study        make test    set up and pass the tests
 # make quick   the tests without the slow ones            make lint    formatting, lint
 # make bench   the benchmarks, printed as ratios          make chaos   ROUNDS=25 studies disturbed at random
+# make paper   paper.pdf: a page of STUDY's tables and figures (needs pdflatex)
 # make docs    build the pages into site/                 make clean   remove .venv and site/
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 STUDY ?= quickstart
+STORAGE ?= $(or $(SWEEPER_STORAGE),sweeps)
 BIN := .venv/bin
 
-.PHONY: sweep test quick lint bench chaos docs clean
+.PHONY: sweep paper test quick lint bench chaos docs clean
 
 # torch first and alone: asked for together with the rest, a resolver may weigh other builds of it
 .venv/ready: pyproject.toml constraints.txt
@@ -18,6 +20,16 @@ BIN := .venv/bin
 
 sweep: .venv/ready
 	$(BIN)/sweeper run $(STUDY) $(ARGS)
+
+# twice, for the numbers of tables and figures; STUDY's file is named as the study is
+paper: .venv/ready
+	@command -v pdflatex > /dev/null || { echo 'make paper needs pdflatex and booktabs: apt-get install --no-install-recommends texlive-latex-recommended' >&2; exit 2; }
+	$(BIN)/sweeper run $(STUDY) --storage $(STORAGE) $(ARGS)
+	@folder='$(STORAGE)/studies/$(basename $(notdir $(STUDY)))'; for i in 1 2; do \
+	  pdflatex -interaction=batchmode -halt-on-error -output-directory="$$folder" -jobname=paper \
+	    "\\def\\study{$(basename $(notdir $(STUDY)))}\\def\\folder{$$folder}\\input{docs/paper}" > /dev/null \
+	    || { tail -n 20 "$$folder/paper.log" >&2; exit 1; }; done; \
+	  rm "$$folder"/paper.aux "$$folder"/paper.log; echo "$$folder/paper.pdf"
 
 # what is slow starts processes of its own, one test at a time; exit code 5: nothing was chosen
 test: quick

@@ -98,7 +98,10 @@ def importers(library: str) -> set[str]:
         ("ray.train", {"sweeper.running.ranks"}),
         ("mlflow", {"sweeper.tracking.connection", "sweeper.tracking.writing"}),
         ("optuna", {"sweeper.planning.proposals", "sweeper.reports.searches"}),
-        ("matplotlib", {"sweeper.reports.plots", "sweeper.reports.heatmaps"}),
+        (
+            "matplotlib",
+            {f"sweeper.reports.{name}" for name in ("plots", "table_plots", "comparison_plots", "heatmaps")},
+        ),
     ],
 )
 def test_a_library_of_the_service_has_one_user(library, only):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", nargs="?", help="the study's name")
-    command.add_argument("--format", default="md", metavar="md|latex|csv|html|json")
+    command.add_argument("--format", default="md", metavar="md|latex|csv|html|json|page")
     command.add_argument("--rows", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--columns", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--metric", nargs="+", default=[], metavar="NAME")
@@ -27,12 +27,18 @@ def _arguments(command: argparse.ArgumentParser) -> None:
         help="the published table that it follows beside it; without a study, all of them",
     )
     command.add_argument(
+        "--comparisons",
+        action="store_true",
+        help="print who differs from whom, with intervals and corrected tests (md or csv)",
+    )
+    command.add_argument(
         "--from-mlflow", metavar="URI", help="rebuild the table from this MLflow server alone"
     )
 
 
 def _report(options: argparse.Namespace) -> int:
-    from sweeper.reports import report
+    from sweeper.ledger.uris import locate
+    from sweeper.reports import page, report
 
     if options.board:
         choose("format", options.format, report.SUFFIXES)
@@ -40,13 +46,20 @@ def _report(options: argparse.Namespace) -> int:
             raise UserError("a board is laid out as its table; leave out --rows, --columns and --metric")
         print(_board(options) if options.study else _overview(options))
         return 0
-    choose("format", options.format, (*report.SUFFIXES, "json"))
+    choose(
+        "format", options.format, ("md", "csv") if options.comparisons else (*report.SUFFIXES, "json", "page")
+    )
     if options.study is None:
         raise UserError("name a study; or ask for an overview of all published tables by --board")
     axes = {"rows": options.rows, "columns": options.columns, "metrics": options.metric}
     found = report.build(_history(options), **axes)
     if options.format == "json":
         print(dumped(found.facts(partial=options.partial)))
+    elif options.comparisons:
+        print(found.comparisons_text(options.format), end="")
+    elif options.format == "page":
+        folder = locate(options.storage).study(options.study)
+        print(page.of(found, folder, sorted((folder / "figures").glob("*.png"))))
     else:
         print(found.text(options.format, partial=options.partial))
     return 0

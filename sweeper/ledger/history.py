@@ -99,6 +99,16 @@ class History:
             found[arm].append(run)
         return found
 
+    @cached_property
+    def tried(self) -> dict[str, dict[int, dict[int, RunRecord]]]:
+        """The finished search runs of each arm, by configuration and tuning seed."""
+        found: dict[str, dict[int, dict[int, RunRecord]]] = {arm.key: {} for arm in self.plan.arms}
+        sizes = {arm.key: arm.size or self.plan.search.configurations for arm in self.plan.arms}
+        for arm, configuration, run in self.search_runs:
+            if run.done and configuration < sizes[arm]:
+                found[arm].setdefault(configuration, {})[run.seed] = run
+        return found
+
     def final(self, arm: str) -> dict[int, RunRecord]:
         """Return the finished runs of an arm's selected configuration by report seed."""
         chosen = self.selected[arm].runs if arm in self.selected else {}

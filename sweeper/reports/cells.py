@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sweeper.reports.statistics import mean_std
+from sweeper.reports.verdicts import EQUAL, UNCLEAR
 
 NOTHING = "—"
-ALPHA = 0.05
-LEAST_SEEDS = 5  # of fewer, a test that finds no difference says nothing
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Result:
 class Cell:
     """One metric of one result: `shown` says whether it may show a mean, `text` what it says without marks.
 
-    `rank` is 1 (best), 2 (second) or 0 (others); `tied` means not significantly different from the best. What stands
-    by seed stands by dataset where the cell is a mean rank.
+    `rank` is 1 (best), 2 (second) or 0 (others); `standing` is the verdict on it against the best, empty for the best
+    itself and where none was asked for. What stands by seed stands by dataset where the cell is a mean rank.
     """
 
     metric: str
@@ -44,7 +43,7 @@ class Cell:
     shown: bool = False
     text: str = NOTHING
     rank: int = 0
-    tied: bool = False
+    standing: str = ""
 
     @property
     def status(self) -> str:
@@ -52,6 +51,16 @@ class Cell:
         if self.planned and len(self.values) == len(self.planned):
             return "complete"
         return "failed" if self.failed else "incomplete" if self.values else "missing"
+
+    @property
+    def tied(self) -> bool:
+        """Whether it is as good as the best, as far as that matters."""
+        return self.standing == EQUAL
+
+    @property
+    def unclear(self) -> bool:
+        """Whether its seeds do not tell if it is."""
+        return self.standing == UNCLEAR
 
     @cached_property
     def summary(self) -> tuple[float, float | None, int]:

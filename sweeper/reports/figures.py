@@ -1,7 +1,8 @@
-"""Which figures a study gets: table, mean ranks, search, curves, what its methods logged, and what noise does.
+"""Which figures a study gets: table, comparisons, search, curves, what its methods logged, and what noise does.
 
-`python -m sweeper.reports.figures STORAGE STUDY` draws them once its input ends: a process of its own, which can make
-itself ready while the last runs are under way, and draw while all else is closed. Optuna's database follows.
+`python -m sweeper.reports.figures STORAGE STUDY` draws them, and writes the page that they are part of, once its input
+ends: a process of its own, which can make itself ready while the last runs are under way, and draw while all else is
+closed. Optuna's database follows.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from sweeper.bridge import direction, parse_condition
+from sweeper.bridge import direction, is_share, parse_condition
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
 from sweeper.ledger.uris import locate
-from sweeper.reports import plots, report
+from sweeper.reports import comparison_plots, page, plots, report, selection, table_plots
+from sweeper.reports.names import titled
 from sweeper.reports.report import Report
 from sweeper.reports.searches import FILE, Searches
+from sweeper.reports.statements import titles
 from sweeper.study.arms import short_names
 
 Curve = list[dict[str, float]]  # by epoch
@@ -32,38 +36,81 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
     metric = history.plan.select.metric
     final = {name: history.final(arm) for arm, name in history.names.items() if arm in history.selected}
     folder.mkdir(parents=True, exist_ok=True)
-    made = plots.bars(found.table(partial=True), folder / "table")
+    table = found.table(partial=True)
+    made = table_plots.bars(table, folder / "table")
     if found.ranking and len(found.ranking.ranks) >= LEAST_RANKED:
         made += plots.mean_ranks(found.ranking, folder / "ranks")
+    made += _comparisons(found, folder)
+    names = list(history.names.values())
+    share = {metric} if is_share(metric) else set()
+    said: dict[str, Any] = {
+        "ylabel": f"{titled(metric, share)} on validation",
+        "scale": 100 if share else 1,
+        "among": names,
+    }
     curves = [(name, {s: list(r.curve) for s, r in own.items()}) for name, own in final.items() if own]
     if curves:
-        made += plots.curves(curves, folder / "validation", ylabel=f"validation {metric}")
+        made += plots.curves(curves, folder / "validation", **said)
     search = _search(history)
     if search:
-        label = f"validation {metric}"
-        made += plots.best_so_far(search, folder / "search", direction=direction(metric), ylabel=label)
+        made += plots.best_so_far(search, folder / "search", direction=direction(metric), **said)
+        made += comparison_plots.expected(
+            _expected(history),
+            folder / "expected",
+            direction=direction(metric),
+            ylabel=f"validation {metric}",
+            share=is_share(metric),
+        )
     for kind, levels, quantities in _noise(found):
         for name, series in quantities.items():
             path = folder / _file_name(f"{name} by {kind}")
-            made += plots.curves(series, path, ylabel=f"test {name}", xlabel=f"level of {kind}", at=levels)
+            said = {
+                "ylabel": f"{titled(name, table.percent)} on test",
+                "scale": 100 if name in table.percent else 1,
+            }
+            made += plots.curves(series, path, xlabel=f"Level of {kind}", at=levels, **said)
     for name, logged in _logged(final, curve).items():
-        made += plots.curves(logged, folder / _file_name(name), ylabel=name)
+        made += plots.curves(logged, folder / _file_name(name), ylabel=titled(name), among=names)
     return made
 
 
 def _file_name(quantity: str) -> str:
-    """Return a name of a file for what a method may have called anything."""
-    return re.sub(r"[^\w .()@+-]", "-", quantity)[:100].lstrip(".")
+    r"""Return a name of a file that \includegraphics takes, for what a method may have called anything."""
+    return re.sub(r"[^\w.+]+", "-", quantity, flags=re.ASCII)[:100].lstrip(".").rstrip("-.")
+
+
+def _comparisons(found: Report, folder: Path) -> list[Path]:
+    """Draw who differs by how much from the baseline, and means over datasets, where there are some."""
+    made = []
+    if found.compared:
+        panels = list(zip(titles(found.compared), found.compared, strict=True))
+        made += comparison_plots.differences(panels, folder / "differences")
+    if found.overall and len(found.overall.names) >= LEAST_RANKED:
+        made += comparison_plots.interquartile_means(found.overall, folder / "iqm")
+    return made
 
 
 def _search(history: History) -> list[tuple[str, list[tuple[float, float | None]]]]:
-    """Return what each arm's search runs found, by their number."""
-    metric = history.plan.select.metric
+    """Return the means over seeds of each arm's configurations, by their number."""
     found = {
-        history.names[arm]: [(n, r.validation[metric] if r.done else None) for n, r in enumerate(runs, 1)]
-        for arm, runs in history.searched.items()
+        name: selection.best_so_far(selection.means(history, arm)) for arm, name in history.names.items()
     }
     return [(name, values) for name, values in found.items() if values]
+
+
+def _expected(history: History) -> dict[str, list[tuple[str, list[float]]]]:
+    """Return what a budget of n configurations is expected to find: {dataset: [(arm, by n)]}."""
+    sense, found = direction(history.plan.select.metric), dict[str, dict[str, list[float]]]()
+    for arm in history.plan.arms:
+        values = selection.in_order(selection.means(history, arm.key), sense)
+        if values:
+            own = found.setdefault(arm.axes["dataset"], {})
+            own[arm.key] = selection.expected_best(values)
+    axes = {arm.key: {**arm.axes, "dataset": ""} for arm in history.plan.arms}
+    return {
+        dataset: list(zip(short_names([axes[arm] for arm in own]), own.values(), strict=True))
+        for dataset, own in found.items()
+    }
 
 
 def _noise(found: Report) -> list[tuple[str, list[float], dict[str, Curves]]]:
@@ -123,12 +170,14 @@ def _logged(final: Mapping[str, Mapping[int, RunRecord]], curve: Callable[[str],
 def _main(root: str, study: str) -> None:
     storage = locate(root)
     plots.prepare()
-    found = Searches(storage.root / FILE)
+    searches = Searches(storage.root / FILE)
     sys.stdin.read()
-    history = History.read(study, storage.open_ledger())
-    draw(history, report.build(history), storage.curve, storage.study(study) / "figures")
-    found.enter(history)
-    found.write()
+    found = report.build(History.read(study, storage.open_ledger()))
+    folder = storage.study(study)
+    made = draw(found.history, found, storage.curve, folder / "figures")
+    page.write(found, folder, [path for path in made if path.suffix == ".png"])
+    searches.enter(found.history)
+    searches.write()
 
 
 if __name__ == "__main__":

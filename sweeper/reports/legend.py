@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sweeper.reports.cells import ALPHA, LEAST_SEEDS, Cell, Result, varying
+from sweeper.reports.cells import Cell, Result, varying
+from sweeper.reports.verdicts import ALPHA, LEAST_SEEDS, span
 
 
 def about(results: Sequence[Result], axes: Sequence[str], metrics: Sequence[str]) -> list[str]:
@@ -43,7 +44,11 @@ def how_to_read(cells: Collection[Cell], sizes: set[int], percent: list[str], pa
 
 
 def how_ranked(
-    cells: Collection[Cell], along: str, metrics: Sequence[str], directions: Mapping[str, str | None]
+    cells: Collection[Cell],
+    along: str,
+    metrics: Sequence[str],
+    directions: Mapping[str, str | None],
+    percent: Collection[str],
 ) -> list[str]:
     """Return sentences that explain bold, underlined and tied cells, if there are any."""
     if not any(cell.rank for cell in cells):
@@ -56,8 +61,12 @@ def how_ranked(
     lines = [f"Bold: best, underlined: second, among the {place} ({better})."]
     seeds = {len(cell.planned) for cell in cells if cell.rank}
     if max(seeds) >= LEAST_SEEDS:
-        test = f"two-sided paired t-test over at least {LEAST_SEEDS} common seeds, p ≥ {ALPHA}, uncorrected"
-        lines.append(f"†: not significantly different from the best ({test}).")
+        ranked = dict.fromkeys(cell.metric in percent for cell in cells if cell.rank)
+        near = " or, of what is not in %, ".join(span(share) for share in sorted(ranked, reverse=True))
+        lines.append(
+            f"†: not found different from the best, and at most {near} from it; ?: too few seeds to tell; no mark:"
+            f" worse (paired t-tests over at least {LEAST_SEEDS} common seeds, α = {ALPHA}, uncorrected)."
+        )
     else:
         lines.append(f"Differences are not tested: that needs {LEAST_SEEDS} report seeds.")
     return lines

@@ -1,8 +1,9 @@
-"""Figures of a report: curves over epochs, best value against cost, cells of a table, mean ranks; values in, files out.
+"""Figures of a report: curves over epochs, best value against cost, mean ranks; values in, files out.
 
-Every figure is written as PNG and PDF and says n and what its band or bar is. The colours are those of Okabe
-and Ito (Color Universal Design, 2008), which colour-blind readers can tell apart; beyond seven arms the line
-style changes too. The same values give the same bytes.
+Every figure is written as PNG (300 dpi) and PDF (TrueType fonts), 3.3 or 6.8 inches wide as the columns and the text of
+papers are, in 8 pt, and says n and what its band or bar is. Up to MOST arms share a panel: their colours are those of
+Okabe and Ito (Color Universal Design, 2008), which colour-blind readers can tell apart, and lines and markers tell them
+apart in grey. More arms have a panel each, before all others in grey. The same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -13,23 +14,51 @@ from contextlib import contextmanager
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeper.reports.cells import ALPHA
+from sweeper.reports.names import titled
 from sweeper.reports.statistics import mean_std
+from sweeper.reports.verdicts import ALPHA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sweeper.reports.cells import Cell
     from sweeper.reports.ranks import Ranking
-    from sweeper.reports.tables import Table
 
+COLUMN, TEXT, PAGE = 3.3, 6.8, 9.0  # inches: widths, and the largest height
+CHARACTER, LINE = 0.064, 0.165  # inches
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 STYLES = ("-", "--", ":", "-.")
-ACROSS = 3  # panels side by side
-CHARACTER = 0.075  # inches
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MOST = len(COLOURS)  # arms in one panel
+SMALL = 7  # points, of legends and notes
+RC = {
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 8,
+    "font.size": 8,
+    "legend.fontsize": SMALL,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "pdf.fonttype": 42,
+    "text.parse_math": False,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+}
+
+
+class Line(NamedTuple):
+    """A line of a figure, and the spread around each of its points where there is one; `place` decides its look."""
+
+    label: str
+    place: int
+    x: Sequence[float]
+    y: Sequence[float]
+    spread: Sequence[float] = ()
 
 
 def prepare() -> None:
@@ -58,33 +87,30 @@ def curves(
     path: Path | str,
     *,
     ylabel: str,
-    xlabel: str = "epoch",
+    xlabel: str = "Epoch",
     at: Sequence[float] | None = None,
+    scale: float = 1,
+    among: Sequence[str] = (),
 ) -> list[Path]:
     """Draw mean ± std (ddof 1) over seeds per step for every (label, {seed: values of step 1, 2, … or `at`}).
 
     A curve ends where its first seed ends or stops being finite: what lies beyond would be an average over
-    survivors. A band needs two seeds. Returns the files written, `path` with .png and .pdf appended.
+    survivors. A band needs two seeds. Of the labels in `among`, each looks the same in every figure. Returns the files
+    written, `path` with .png and .pdf appended.
     """
     counts = {len(seeds) for _, seeds in series}
-    with _figure(path, *_beside([label for label, _ in series])) as (figure, files):
-        axes = figure.subplots()
-        for i, (label, seeds) in enumerate(series):
-            rows = takewhile(
-                lambda values: all(map(math.isfinite, values)), zip(*seeds.values(), strict=False)
-            )
-            points = [mean_std(values) for values in rows]
-            steps = range(1, len(points) + 1) if at is None else at[: len(points)]
-            means = [mean for mean, _, _ in points]
-            name = label if len(counts) == 1 else f"{label} (n = {len(seeds)})"
-            marker = "" if at is None and len(points) > 1 else "o"
-            axes.plot(steps, means, label=name, marker=marker, markersize=4, **_look(i))
-            if points and len(seeds) > 1:
-                low, high = zip(*((mean - std, mean + std) for mean, std, _ in points), strict=True)
-                axes.fill_between(steps, low, high, color=_look(i)["color"], alpha=0.15, linewidth=0)
-        n = f", n = {counts.pop()} seeds" if len(counts) == 1 else " over n seeds"
-        _finish(axes, xlabel, f"{ylabel}\nmean ± std{n}", whole=True)
-    return files
+    found = []
+    for i, (name, seeds) in enumerate(series):
+        rows = takewhile(lambda values: all(map(math.isfinite, values)), zip(*seeds.values(), strict=False))
+        points = [mean_std(value * scale for value in values) for values in rows]
+        steps = range(1, len(points) + 1) if at is None else at[: len(points)]
+        shown = name if len(counts) == 1 else f"{name} (n = {len(seeds)})"
+        spread = [std or 0.0 for _, std, _ in points] if len(seeds) > 1 else []
+        found.append(
+            Line(shown, _place(name, i, among), list(steps), [mean for mean, _, _ in points], spread)
+        )
+    n = f", n = {counts.pop()} seeds" if len(counts) == 1 else " over n seeds"
+    return _lines(found, path, xlabel, f"{ylabel}\nmean ± std{n}", whole=True, each=at is not None)
 
 
 def best_so_far(
@@ -93,7 +119,9 @@ def best_so_far(
     *,
     direction: str,
     ylabel: str,
-    xlabel: str = "runs",
+    xlabel: str = "Configurations",
+    scale: float = 1,
+    among: Sequence[str] = (),
 ) -> list[Path]:
     """Draw the best value so far against what it cost, for every (label, [(cost up to here, value), …]).
 
@@ -101,14 +129,14 @@ def best_so_far(
     files written.
     """
     whole = all(float(cost).is_integer() for _, points in series for cost, _ in points)
-    with _figure(path, *_beside([label for label, _ in series])) as (figure, files):
-        axes = figure.subplots()
-        for i, (label, points) in enumerate(series):
-            costs, values = running_best(points, direction)
-            axes.step(costs, values, where="post", label=f"{label} (n = {len(points)})", **_look(i))
-            axes.plot(costs[-1:], values[-1:], "o", markersize=4, color=_look(i)["color"])
-        _finish(axes, xlabel, f"best {ylabel} so far\nn runs in all", whole=whole)
-    return files
+    found = []
+    for i, (name, points) in enumerate(series):
+        costs, values = running_best(points, direction)
+        shown = f"{name} (n = {len(points)})"
+        found.append(Line(shown, _place(name, i, among), costs, [value * scale for value in values]))
+    return _lines(
+        found, path, xlabel, f"{ylabel}\nbest so far, n configurations in all", whole=whole, steps=True
+    )
 
 
 def running_best(
@@ -126,88 +154,6 @@ def running_best(
     return costs, best
 
 
-def bars(table: Table, path: Path | str) -> list[Path]:
-    """Draw mean ± std bars of a table, one panel per group of compared cells, a dot per seed.
-
-    A cell without a mean says in words what it says in the table. The value axis does not start at zero,
-    which is why means are points and not columns. Returns the files written.
-    """
-    panels = _panels(table)
-    down = math.ceil(len(panels) / ACROSS)
-    across = math.ceil(len(panels) / down)
-    longest = max(len(lines) for _, lines in panels)
-    widest = max(len(label) for _, lines in panels for label, _ in lines)
-    with _figure(path, (3.0 + CHARACTER * widest) * across, (0.8 + 0.3 * longest) * down + 0.3) as (
-        figure,
-        files,
-    ):
-        grid = figure.subplots(down, across, squeeze=False)
-        for axes, (title, lines) in zip(grid.flat, panels, strict=False):
-            _panel(axes, title, lines, table.percent)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_visible(False)
-        figure.supxlabel(
-            "● mean with bar ± std (ddof 1), ○ seeds, grey: incomplete", fontsize="small", color="0.35"
-        )
-    return files
-
-
-def _panels(table: Table) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Return (title, lines) per compared group: what its cells have in common, and what tells them apart."""
-    names = table.row_axes + table.column_axes
-    groups = list(table.groups)
-    if all(len(keys) == 1 for keys in groups):  # nothing is compared: one panel per metric
-        metrics = dict.fromkeys(cell.metric for cell in table.cells.values())
-        groups = [tuple(key for key, cell in table.cells.items() if cell.metric == name) for name in metrics]
-    panels = []
-    for keys in groups:
-        places = [row + column for row, column in keys]
-        same = [len({place[i] for place in places}) == 1 for i in range(len(names))]
-        title = " / ".join(label for label, fixed in zip(places[0], same, strict=True) if fixed)
-        labels = [
-            " / ".join(x for x, fixed in zip(place, same, strict=True) if not fixed) for place in places
-        ]
-        panels.append((title, list(zip(labels, (table.cells[key] for key in keys), strict=True))))
-    return panels
-
-
-def _panel(axes: Axes, title: str, lines: Sequence[tuple[str, Cell]], percent: frozenset[str]) -> None:
-    """Draw one panel: a line per cell, first on top."""
-    for y, (_, cell) in enumerate(lines):
-        scale = 100 if cell.metric in percent else 1
-        if not cell.shown:
-            axes.text(
-                0.5, y, cell.text, transform=axes.get_yaxis_transform(), ha="center", va="center", color="0.5"
-            )
-            continue
-        mean, std, _ = cell.summary
-        seeds = [value * scale for value in cell.values.values()]
-        colour = COLOURS[0] if cell.status == "complete" else "0.5"
-        axes.plot(seeds, [y] * len(seeds), "o", markersize=4, markerfacecolor="none", color=colour, alpha=0.5)
-        axes.errorbar(
-            mean * scale, y, xerr=(std or 0) * scale, fmt="o", markersize=5, capsize=3, color=colour
-        )
-    metric = lines[0][1].metric
-    counts = {_count(cell) for _, cell in lines if cell.shown}
-    labels = [
-        f"{label} ({_count(cell)})" if cell.shown and len(counts) > 1 else label for label, cell in lines
-    ]
-    axes.set_title(title, fontsize="medium")
-    axes.set_yticks(range(len(lines)), labels)
-    axes.set_ylim(len(lines) - 0.5, -0.5)
-    axes.set_xlabel(
-        ", ".join([metric + (" in %" if metric in percent else ""), *(counts if len(counts) == 1 else ())])
-    )
-    axes.grid(axis="x", alpha=0.3)
-    if not counts:
-        axes.set_xticks([])
-
-
-def _count(cell: Cell) -> str:
-    """Return how many seeds a cell has, and of how many where some are missing."""
-    return f"n={len(cell.values)}" + ("" if cell.status == "complete" else f"/{len(cell.planned)}")
-
-
 def mean_ranks(ranking: Ranking, path: Path | str) -> list[Path]:
     """Draw the critical-difference diagram: mean ranks on a line, best on the right, bars over what is not told apart.
 
@@ -219,7 +165,7 @@ def mean_ranks(ranking: Ranking, path: Path | str) -> list[Path]:
     lanes = _lanes(ranking.groups)
     first = 1 + 0.5 * max(lanes, default=0)  # line of names, below the bars
     lowest = first + math.ceil(k / 2) - 1
-    with _figure(path, 5.0 + 2 * CHARACTER * max(map(len, names)), 1.6 + 0.2 * lowest) as (figure, files):
+    with _figure(path, TEXT, 1.4 + LINE * (lowest + 3)) as (figure, files):
         axes = figure.subplots()
         axes.set_xlim(worst, best)
         axes.set_ylim(lowest + 0.5, -3)
@@ -229,7 +175,7 @@ def mean_ranks(ranking: Ranking, path: Path | str) -> list[Path]:
             end, side, shift = (best, "left", 4) if right else (worst, "right", -4)
             axes.plot([mean, mean, end], [0, y, y], color="0.5", linewidth=0.8, clip_on=False)
             axes.annotate(
-                name, (end, y), (shift, 0), textcoords="offset points", ha=side, va="center", fontsize="small"
+                name, (end, y), (shift, 0), textcoords="offset points", ha=side, va="center", fontsize=SMALL
             )
         for lane, (low, high) in zip(lanes, ranking.groups, strict=True):
             axes.plot([low, high], [0.5 * lane] * 2, color="black", linewidth=3, solid_capstyle="butt")
@@ -243,9 +189,9 @@ def mean_ranks(ranking: Ranking, path: Path | str) -> list[Path]:
         axes.xaxis.tick_top()
         axes.set_xticks(range(1, k + 1, math.ceil(k / 15)))
         figure.supxlabel(
-            f"mean rank by {ranking.metric} ({ranking.condition}) over n = {len(ranking.datasets)} datasets\n"
+            f"Mean rank by {titled(ranking.metric)} ({ranking.condition}) over n = {len(ranking.datasets)} datasets\n"
             f"{ranking.test}; a bar joins what differs by less than CD (Nemenyi, α = {ALPHA})",
-            fontsize="small",
+            fontsize=SMALL,
             color="0.35",
         )
     return files
@@ -262,26 +208,92 @@ def _lanes(groups: Sequence[tuple[float, float]]) -> list[int]:
     return found
 
 
-def _beside(labels: Sequence[str]) -> tuple[float, float]:
-    """Return width and height in inches that leave room for a legend beside the curves."""
-    return 5.6 + CHARACTER * max(map(len, labels), default=0), max(4.0, 0.5 + 0.18 * len(labels))
+def _lines(
+    found: Sequence[Line],
+    path: Path | str,
+    xlabel: str,
+    ylabel: str,
+    *,
+    whole: bool,
+    steps: bool = False,
+    each: bool = False,
+) -> list[Path]:
+    """Draw lines in one panel above a legend, or more than MOST in a panel each; `each` marks every point."""
+    style = {"drawstyle": "steps-post" if steps else "default"}
+    if len(found) <= MOST:
+        widest = max((len(one.label) for one in found), default=1)
+        columns = max(1, min(3, int(COLUMN / (0.45 + 0.055 * widest))))
+        with _figure(path, COLUMN, 2.2 + LINE * math.ceil(len(found) / columns)) as (figure, files):
+            axes = figure.subplots()
+            for one in found:
+                _line(axes, one, {**style, **_look(one.place), "markevery": _marked(one, each=each)})
+            _finish(axes, xlabel, ylabel, whole=whole)
+            if found:
+                figure.legend(
+                    loc="outside lower center",
+                    ncols=columns,
+                    frameon=False,
+                    handlelength=2.5,
+                    columnspacing=1,
+                )
+        return files
+    across = 4 if len(found) <= 24 else 6
+    down = math.ceil(len(found) / across)
+    with _figure(path, TEXT, min(PAGE, 0.5 + 1.25 * down)) as (figure, files):
+        grid = figure.subplots(down, across, sharex=True, sharey=True)
+        joined = [(x, y) for one in found for x, y in [*zip(one.x, one.y, strict=True), (math.nan, math.nan)]]
+        for i, axes in enumerate(grid.flat):
+            if i >= len(found):
+                axes.set_visible(False)
+                grid.flat[i - across].tick_params(labelbottom=True)
+                continue
+            axes.plot(*zip(*joined, strict=True), color="0.85", linewidth=0.5, **style)
+            one = found[i]
+            _line(
+                axes,
+                one,
+                {**style, "color": COLOURS[0], "marker": "o", "markevery": _marked(one, each=each)},
+            )
+            _finish(axes, "", "", whole=whole)
+            axes.set_title(fill(one.label, 96 // across), fontsize=SMALL)
+            axes.locator_params(nbins=4)
+        figure.supxlabel(xlabel, fontsize=8)
+        figure.supylabel(ylabel.replace("\n", ", "), fontsize=8)
+    return files
+
+
+def _line(axes: Axes, one: Line, look: Mapping[str, Any]) -> None:
+    axes.plot(one.x, one.y, label=one.label, **look)
+    if one.spread:
+        low, high = zip(*((y - s, y + s) for y, s in zip(one.y, one.spread, strict=True)), strict=True)
+        axes.fill_between(one.x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _marked(one: Line, *, each: bool) -> tuple[int, int]:
+    """Return the first marked point and their distance: all, or some, at points that differ between lines."""
+    apart = 1 if each else max(1, len(one.x) // 5)
+    return one.place % apart, apart
+
+
+def _place(name: str, i: int, among: Sequence[str]) -> int:
+    return among.index(name) if name in among and len(among) <= MOST else i
 
 
 def _look(i: int) -> dict[str, str]:
-    """Return colour and line style of the i-th arm."""
-    return {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
+    """Return colour, line style and marker of the i-th arm."""
+    return {
+        "color": COLOURS[i % len(COLOURS)],
+        "linestyle": STYLES[i % len(STYLES)],
+        "marker": MARKERS[i % len(MARKERS)],
+    }
 
 
 def _finish(axes: Axes, xlabel: str, ylabel: str, *, whole: bool) -> None:
-    """Label the axes, and put the legend beside the curves, where it hides none."""
+    """Label the axes."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.locator_params(axis="x", steps=[1, 2, 5, 10], integer=whole)
     axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend(
-            loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small", borderaxespad=0
-        )
 
 
 @contextmanager
@@ -292,12 +304,11 @@ def _figure(path: Path | str, width: float, height: float) -> Iterator[tuple[Fig
 
     path = Path(path)
     files = [path.with_name(f"{path.name}{ending}") for ending in (".png", ".pdf")]
-    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
-    with rc_context(style):
+    with rc_context(RC):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, files
         path.parent.mkdir(parents=True, exist_ok=True)
         for file, metadata in zip(files, ({"Software": None}, {"CreationDate": None}), strict=True):
             file.unlink(missing_ok=True)  # a link that lies there is not followed
-            figure.savefig(file, dpi=120, metadata=metadata)
+            figure.savefig(file, dpi=300, metadata=metadata)
             figure.set_layout_engine("none")  # what the first file found holds for the second

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
-from sweeper.reports.cells import ALPHA, Cell, Result
+from sweeper.reports.cells import Cell, Result
 from sweeper.reports.statistics import critical_difference, friedman, ranks
 from sweeper.reports.tables import Labels, Table, cell_of
+from sweeper.reports.verdicts import ALPHA
 from sweeper.study.arms import short_names
 
 MEAN_RANK = "mean rank"
@@ -20,18 +21,22 @@ Competitor = tuple[
 
 @dataclass(frozen=True)
 class Ranking:
-    """The `ranks` of each competitor on each of the `datasets`, best mean rank first; `left_out` {reason: names}."""
+    """The `ranks` of each competitor on each of the `datasets`, best mean rank first.
+
+    `left_out` {reason: names}; `values` are those of each seed, by dataset.
+    """
 
     metric: str
     condition: str
     datasets: tuple[str, ...]
     ranks: dict[Competitor, tuple[float, ...]]
     left_out: dict[str, list[str]]
+    values: dict[Competitor, dict[str, dict[int, float]]]
 
     @cached_property
     def means(self) -> dict[str, float]:
         """Each competitor's mean rank by its name, best first."""
-        return dict(zip(_names(list(self.ranks)).values(), map(fmean, self.ranks.values()), strict=True))
+        return dict(zip(names_of(list(self.ranks)).values(), map(fmean, self.ranks.values()), strict=True))
 
     @cached_property
     def test(self) -> str:
@@ -73,9 +78,9 @@ def rank(results: Sequence[Result], metric: str, condition: str, direction: str)
     """
     cells: dict[Competitor, dict[str, Cell]] = {}
     here = [result for result in results if result.axes["condition"] == condition]
-    several = len({(r.axes["dataset"], *_competitor(r.axes, several=False)) for r in here}) < len(here)
+    several = len({(r.axes["dataset"], *competitor(r.axes, several=False)) for r in here}) < len(here)
     for result in here:
-        own = cells.setdefault(_competitor(result.axes, several=several), {})
+        own = cells.setdefault(competitor(result.axes, several=several), {})
         own[result.axes["dataset"]] = cell_of(result, metric)
     datasets = tuple(dict.fromkeys(dataset for own in cells.values() for dataset in own))
     missing = {one: _missing(own, datasets) for one, own in cells.items()}
@@ -85,11 +90,12 @@ def rank(results: Sequence[Result], metric: str, condition: str, direction: str)
     by_dataset = [ranks([cells[one][d].summary[0] for one in ranked], direction) for d in datasets]
     found = dict(zip(ranked, zip(*by_dataset, strict=True), strict=True))
     left_out: dict[str, list[str]] = {}
-    for one, name in _names(list(cells)).items():
+    for one, name in names_of(list(cells)).items():
         if missing[one]:
             left_out.setdefault(missing[one], []).append(name)
     best_first = sorted(found.items(), key=lambda item: fmean(item[1]))
-    return Ranking(metric, condition, datasets, dict(best_first), left_out)
+    values = {one: {d: cells[one][d].values for d in datasets} for one in ranked}
+    return Ranking(metric, condition, datasets, dict(best_first), left_out, values)
 
 
 def beside(table: Table, ranking: Ranking | None) -> Table:
@@ -99,7 +105,7 @@ def beside(table: Table, ranking: Ranking | None) -> Table:
     cells: dict[tuple[Labels, Labels], Cell] = {}
     several = any(encoders for *_, encoders in ranking.ranks)
     for (row, column), cell in table.cells.items():
-        own = ranking.ranks.get(_competitor(cell.axes, several=several))
+        own = ranking.ranks.get(competitor(cell.axes, several=several))
         if own and (cell.metric, cell.axes["condition"]) == (ranking.metric, ranking.condition):
             axes = {**cell.axes, "dataset": MEAN_RANK} | ({} if several else {"encoders": ""})
             place = (_moved(table.row_axes, row), _moved(table.column_axes, column))
@@ -111,12 +117,12 @@ def beside(table: Table, ranking: Ranking | None) -> Table:
     return replace(table, rows=tuple(rows), columns=tuple(columns), cells=table.cells | cells)
 
 
-def _competitor(axes: Mapping[str, str], *, several: bool) -> Competitor:
+def competitor(axes: Mapping[str, str], *, several: bool) -> Competitor:
     """Return what a cell is of; by the encoders too where there are `several` sets of them."""
     return axes["method"], axes["fusion"], axes["encoders"] if several else ""
 
 
-def _names(competitors: Sequence[Competitor]) -> dict[Competitor, str]:
+def names_of(competitors: Sequence[Competitor]) -> dict[Competitor, str]:
     """Return a name for each: its method, and fusion and encoders too where methods have several."""
     axes = [dict(zip(("method", "fusion", "encoders"), one, strict=True), dataset="") for one in competitors]
     return dict(zip(competitors, short_names(axes), strict=True))

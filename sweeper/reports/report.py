@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sweeper.bridge import direction, is_share
 from sweeper.ledger.history import History
 from sweeper.ledger.records import ArmPlan
-from sweeper.reports import ranks, tables, writers
+from sweeper.models.errors import UserError
+from sweeper.reports import (
+    comparisons,
+    configurations,
+    ranks,
+    selection,
+    statements,
+    tables,
+    tidy,
+    writers,
+)
 from sweeper.reports.caption import caption
 from sweeper.reports.cells import Result
 
@@ -24,8 +35,13 @@ DIAGNOSTICS = ("gap", "modality_distance", "weight", "coverage")
 
 @dataclass(frozen=True)
 class Report:
-    """A study's results, where they stand in the table, and what the caption says of how they came about."""
+    """A study's results, where they stand in the table, and what the caption says of how they came about.
 
+    `baselines` are the axes of arms that others are compared with, the first that is there; `choices` say how
+    configurations were selected.
+    """
+
+    history: History
     results: list[Result]
     rows: list[str]
     columns: list[str]
@@ -34,6 +50,8 @@ class Report:
     caption: list[str]
     headline: str
     ranking: ranks.Ranking | None
+    baselines: list[dict[str, str]]
+    choices: list[selection.Choice]
 
     @property
     def complete(self) -> bool:
@@ -42,13 +60,12 @@ class Report:
 
     def table(self, *, partial: bool = False) -> tables.Table:
         """Return the table."""
-        directions = {m: None if m.split("/")[0] in DIAGNOSTICS else direction(m) for m in self.metrics}
         return tables.pivot(
             self.results,
             self.rows,
             self.columns,
             self.metrics,
-            directions,
+            self._directions,
             order=self.order,
             partial=partial,
             percent=[m for m in self.metrics if is_share(self.headline if m == "gap" else m)],
@@ -57,7 +74,45 @@ class Report:
     def text(self, format: str = "md", *, partial: bool = False) -> str:
         """Return the table, mean ranks over several datasets and the caption as md, latex, csv or html."""
         table = ranks.beside(self.table(partial=partial), self.ranking)
-        return writers.render(table, format, self.caption)
+        caption = [*self.caption, *statements.power(self.compared)]
+        return writers.render(table, format, caption, name=self.history.plan.study)
+
+    @cached_property
+    def families(self) -> list[comparisons.Family]:
+        """The results that the table compares with each other, those of the headline metric first."""
+        found = comparisons.families(self.table(), self._directions, self.baselines)
+        return sorted(found, key=lambda family: family.metric != self.headline)
+
+    @cached_property
+    def overall(self) -> comparisons.Overall | None:
+        """The ranked compared over datasets."""
+        share = is_share(self.headline)
+        return comparisons.overall(self.ranking, direction(self.headline), share, self.baselines)
+
+    def comparisons_text(self, format: str = "md") -> str:
+        """Return who differs from whom, as md by one metric or as csv by all; UserError if nothing can be compared."""
+        if not self.families:
+            name = self.history.plan.study
+            raise UserError(
+                f"study {name!r} has nothing to compare; that needs two complete results in one place"
+            )
+        if format == "csv":
+            return statements.long_form(self.families, self.overall)
+        return statements.page(self.history.plan.study, self._shown, self.overall, self.choices)
+
+    @property
+    def compared(self) -> list[comparisons.Family]:
+        """The families of the metric that is shown, under the first condition."""
+        return [one for one in self._shown if one.axes["condition"] == self.results[0].axes["condition"]]
+
+    @property
+    def _shown(self) -> list[comparisons.Family]:
+        """The families of one metric, the headline if it stands in the table."""
+        return [family for family in self.families if family.metric == self.families[0].metric]
+
+    @property
+    def _directions(self) -> dict[str, str | None]:
+        return {m: None if m.split("/")[0] in DIAGNOSTICS else direction(m) for m in self.metrics}
 
     def facts(self, *, partial: bool = False) -> dict[str, Any]:
         """Return the table's cells, rows first, and the caption as plain data; a cell without a mean has none."""
@@ -109,28 +164,40 @@ def build(
     metric = plan.select.metric
     ranking = ranks.rank(results, metric, plan.conditions[0], direction(metric))
     order = {axis: list(dict.fromkeys(r.axes[axis] for r in results)) for axis in results[0].axes}
+    chosen = selection.choices(history)
     return Report(
+        history,
         results,
         *placed,
         list(dict.fromkeys(metrics))
         or _measured(layout.metrics, results)
         or _default_metrics(metric, results),
         order,
-        [*caption(history), *(ranking.sentences() if ranking else [])],
+        [
+            *caption(history),
+            *selection.ties(chosen, len(plan.arms)),
+            *(ranking.sentences() if ranking else []),
+        ],
         metric,
         ranking,
+        _baselines(plan.arms),
+        chosen,
     )
 
 
 def write(found: Report, folder: Path) -> list[Path]:
-    """Write the table in every format into the study's folder and return the files."""
-    made = []
-    for name, suffix in SUFFIXES.items():
-        path = folder / f"table.{suffix}"
-        path.unlink(missing_ok=True)  # a link that lies there is not followed
-        path.write_text(found.text(name) + "\n")
-        made.append(path)
-    return made
+    """Write the table in every format, final runs, selected configurations, and comparisons if there are any."""
+    texts = {f"table.{suffix}": found.text(name) + "\n" for name, suffix in SUFFIXES.items()}
+    texts |= {
+        "runs.csv": tidy.written(found.history),
+        "configurations.tex": configurations.latex(found.history),
+    }
+    if found.families:
+        texts |= {f"comparisons.{format}": found.comparisons_text(format) for format in ("md", "csv")}
+    for name, text in texts.items():
+        (folder / name).unlink(missing_ok=True)  # a link that lies there is not followed
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]
 
 
 def _result(arm: ArmPlan, condition: str, history: History) -> Result:
@@ -146,6 +213,14 @@ def _result(arm: ArmPlan, condition: str, history: History) -> Result:
             failed[seed] = record.error["class"] if record.error else record.status
     axes, seeds = {**arm.axes, "condition": condition}, tuple(history.plan.final.seeds)
     return Result(axes, seeds, values, failed, "" if chosen else history.errors(arm.key))
+
+
+def _baselines(arms: Sequence[ArmPlan]) -> list[dict[str, str]]:
+    """Return the axes of the arms, in the study's order, that are no floor and use all modalities of their dataset."""
+    most: dict[str, int] = {}
+    for arm in arms:
+        most[arm.axes["dataset"]] = max(len(arm.reads), most.get(arm.axes["dataset"], 0))
+    return [arm.axes for arm in arms if not arm.floor and len(arm.reads) == most[arm.axes["dataset"]]]
 
 
 def _placed(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from statistics import NormalDist
 
 
@@ -115,3 +116,82 @@ def _above(x: float, df: int) -> float:
     steps = [i + odd / 2 for i in range(df // 2)]
     series = sum((x / 2) ** i / math.gamma(i + 1) for i in steps) * math.exp(-x / 2)
     return series + (math.erfc(math.sqrt(x / 2)) if odd else 0.0)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return Holm's corrected p-values: below α, all of them together, they are wrong with probability α at most.
+
+    The i-th smallest of m is multiplied by m - i + 1, and made no smaller than those before it (Holm, Scandinavian
+    Journal of Statistics 6, 1979).
+    """
+    corrected, floor = [0.0] * len(ps), 0.0
+    for i, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        floor = max(floor, min(1.0, (len(ps) - i) * ps[place]))
+        corrected[place] = floor
+    return corrected
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """Return the exact two-sided p-value of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945).
+
+    Zeros are left out, equal sizes share the mean of their ranks, and each of the 2^n ways to give ranks a sign counts.
+    """
+    kept = [d for d in differences if not equal(d, 0.0)]
+    doubled = [round(2 * rank) for rank in ranks([abs(d) for d in kept], "min")]
+    total = sum(doubled)
+    ways = [1] + [0] * total  # by the sum of the doubled ranks of positive differences
+    for rank in doubled:
+        ways = [n + (ways[i - rank] if i >= rank else 0) for i, n in enumerate(ways)]
+    positive = sum(rank for rank, d in zip(doubled, kept, strict=True) if d > 0)
+    return min(1.0, 2 * sum(ways[: min(positive, total - positive) + 1]) / 2 ** len(kept))
+
+
+@cache
+def t_quantile(p: float, df: int) -> float:
+    """Return the value that Student's T with `df` degrees of freedom stays below with probability `p` of at least ½."""
+    return _solve(lambda t: 1 - _two_sided(t, df) / 2, p)
+
+
+def paired_interval(a: Mapping[int, float], b: Mapping[int, float], level: float) -> tuple[float, float]:
+    """Return Student's interval of the mean of a_s - b_s over the two or more seeds s that `a` and `b` share."""
+    mean, std, n = mean_std([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+    half = t_quantile((1 + level) / 2, n - 1) * std / math.sqrt(n)
+    return mean - half, mean + half
+
+
+@cache
+def detectable(n: int, alpha: float, power: float) -> float:
+    """Return the difference, in std of the paired differences, that the t-test of n ≥ 2 pairs finds with this `power`.
+
+    That is λ / √n with λ so that |T| exceeds its two-sided critical value with probability `power` when T has the
+    noncentral t distribution of n - 1 degrees of freedom and noncentrality λ.
+    """
+    critical = t_quantile(1 - alpha / 2, n - 1)
+    return _solve(lambda shift: _exceeds(critical, n - 1, shift), power) / math.sqrt(n)
+
+
+def _exceeds(critical: float, df: int, shift: float) -> float:
+    """Return P(|T| > critical) of the noncentral T = (Z + shift) / U, U² = χ²/df: Simpson's rule over U."""
+    steps, end = 400, 1 + 9 / math.sqrt(df)
+    log_scale = math.log(2) + df / 2 * math.log(df / 2) - math.lgamma(df / 2)
+    normal, total = NormalDist(), 0.0
+    if df == 1:  # else the density at 0 is 0
+        total = math.exp(log_scale)
+    for i in range(1, steps + 1):
+        u = end * i / steps
+        density = math.exp(log_scale + (df - 1) * math.log(u) - df * u * u / 2)
+        outside = normal.cdf(shift - critical * u) + normal.cdf(-shift - critical * u)
+        total += (1 if i == steps else 4 if i % 2 else 2) * density * outside
+    return total * end / steps / 3
+
+
+def _solve(rising: Callable[[float], float], goal: float) -> float:
+    """Return where a rising function of x ≥ 0 reaches the goal, to about 1e-13 of it or less."""
+    high = 1.0
+    while rising(high) < goal:
+        high *= 2
+    low = 0.0
+    for _ in range(45):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < goal else (low, middle)
+    return high

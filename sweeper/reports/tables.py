@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from sweeper.models.errors import UserError, choose
-from sweeper.reports.cells import ALPHA, LEAST_SEEDS, NOTHING, Cell, Result, varying
+from sweeper.reports.cells import NOTHING, Cell, Result, varying
 from sweeper.reports.legend import about, how_ranked, how_to_read
-from sweeper.reports.statistics import equal, paired_p
+from sweeper.reports.statistics import equal
+from sweeper.reports.verdicts import BETTER, EQUAL, UNCLEAR, UNTESTED, WORSE, verdict
 
 PROBLEM = ("dataset", "condition", "metric")  # cells that differ in one of these are never compared
 
@@ -80,14 +81,15 @@ def pivot(
     along = 0 if "method" in columns or set(rows) <= set(PROBLEM) else 1
     groups = _compared(cells, along)
     for keys in groups:
-        cells |= _ranked({key: cells[key] for key in keys}, directions.get(cells[keys[0]].metric))
+        metric = cells[keys[0]].metric
+        cells |= _ranked({key: cells[key] for key in keys}, directions.get(metric), metric in percent)
     sizes = {len(cell.planned) for cell in cells.values() if cell.status == "complete"}
     cells |= _written(cells, metrics, percent, len(sizes) > 1)
 
     caption = [
         *about(results, (*rows, *columns), metrics),
         *how_to_read(cells.values(), sizes, [metric for metric in metrics if metric in percent], partial),
-        *how_ranked(cells.values(), ("row", "column")[along], metrics, directions),
+        *how_ranked(cells.values(), ("row", "column")[along], metrics, directions, percent),
     ]
     if len(cells) < len(down) * len(across) or any(cell.status == "missing" for cell in cells.values()):
         caption.append(f"{NOTHING}: nothing planned, run or measured.")
@@ -189,8 +191,8 @@ def _ordered(
     return tuple(sorted(labels, key=lambda row: [place(*pair) for pair in zip(axes, row, strict=True)]))
 
 
-def _ranked(cells: dict[Key, Cell], direction: str | None) -> dict[Key, Cell]:
-    """Return the complete cells of one compared group, ranked, and tied where p ≥ ALPHA against a best."""
+def _ranked(cells: dict[Key, Cell], direction: str | None, share: bool) -> dict[Key, Cell]:
+    """Return the complete cells of one compared group, ranked, with the kindest verdict against a best."""
     complete = {key: cell for key, cell in cells.items() if cell.status == "complete"}
     if direction is None or len(complete) < 2:
         return {}
@@ -201,9 +203,9 @@ def _ranked(cells: dict[Key, Cell], direction: str | None) -> dict[Key, Cell]:
     def marked(cell: Cell) -> Cell:
         if any(cell is one for one in best):
             return replace(cell, rank=1)
-        common = [one for one in best if len(cell.values.keys() & one.values.keys()) >= LEAST_SEEDS]
-        tied = any(paired_p(cell.values, one.values) >= ALPHA for one in common)
-        return replace(cell, rank=2 if equal(cell.summary[0], rest[0].summary[0]) else 0, tied=tied)
+        verdicts = [verdict(cell.values, one.values, direction, share=share) for one in best]
+        standing = min(verdicts, key=(BETTER, EQUAL, UNCLEAR, WORSE, UNTESTED).index)
+        return replace(cell, rank=2 if equal(cell.summary[0], rest[0].summary[0]) else 0, standing=standing)
 
     return {key: marked(cell) for key, cell in complete.items()}
 

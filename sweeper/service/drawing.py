@@ -13,7 +13,7 @@ from sweeper.models.errors import one_line
 
 
 class Drawing:
-    """The figures of a study, drawn by a process that waits for its input to end before it begins."""
+    """The figures of a study and the page that shows them, made by a process that begins when its input ends."""
 
     def __init__(self, study: str, storage: Storage) -> None:
         self.study, self.storage = study, storage
@@ -23,6 +23,11 @@ class Drawing:
     def files(self) -> list[Path]:
         """The figures there are."""
         return sorted((self.storage.study(self.study) / "figures").glob("*.p*"))
+
+    @property
+    def page(self) -> Path:
+        """The page that the figures are part of, there or not."""
+        return self.storage.study(self.study) / "report.html"
 
     def prepare(self) -> None:
         """Start the process, unless it waits already."""
@@ -46,7 +51,7 @@ class Drawing:
     def begin(self) -> None:
         """Begin to draw what the ledger holds now, unless that is drawn already."""
         newest = max((path.stat().st_mtime for path in self.files), default=0.0)
-        if newest > self.storage.ledger.stat().st_mtime:
+        if self.page.exists() and newest > self.storage.ledger.stat().st_mtime:
             self.give_up()
             return
         self.prepare()

@@ -146,6 +146,8 @@ class Session:
         if figures:
             names = ", ".join(sorted({path.stem for path in figures}))
             lines.append(f"  {storage.address(figures[0].parent)}/ ({names}: png and pdf)")
+        if self.drawing.page.exists():
+            lines.append(f"  {storage.address(self.drawing.page)} (all of it on one page)")
         self.ledger.check()  # who has lost the ledger writes no more
         storage.keep(self.folder)
         lines.append(self.tracker.how_to_open())

@@ -235,6 +235,10 @@ def test_a_report_prints_the_table_and_touches_nothing(said, begun, tmp_path):
         ("joint", "loss"),
         ("ogm", "loss"),
     }
+    assert said("report", "tiny", "--comparisons")[1].startswith("# tiny: who differs from whom, by accuracy")
+    assert said("report", "tiny", "--comparisons", "--format", "csv")[1].count("\n") > 1
+    code, _, err = said("report", "tiny", "--comparisons", "--format", "html")
+    assert (code, err) == (2, "sweeper: unknown format 'html'; admissible: csv, md\n")
     assert {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()} == before
 
 

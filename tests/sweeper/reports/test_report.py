@@ -11,7 +11,7 @@ import pytest
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Announced, ArmPlan, RunRecord, Selected
 from sweeper.models.errors import UserError
-from sweeper.reports import figures, report
+from sweeper.reports import configurations, figures, report, tidy
 from sweeper.study.schema import Final, Layout, Search, Select
 
 AXES = {"dataset": "digits", "encoders": "default", "fusion": "concat", "method": "joint"}
@@ -500,14 +500,66 @@ def test_time_is_told_in_fitting_units(seconds, text):
 
 def test_every_format_is_written_and_says_the_same(tmp_path):
     found = built(plan(JOINT, LFM), *whole(JOINT, [0.8, 0.9]), *whole(LFM, [0.9, 0.92]))
-    made = {path.suffix: path.read_text() for path in report.write(found, tmp_path)}
-    assert set(made) == {".md", ".tex", ".csv", ".html"}
-    rows = list(csv.DictReader(io.StringIO(made[".csv"])))
+    made = {path.name: path.read_text() for path in report.write(found, tmp_path)}
+    assert made["comparisons.md"] == found.comparisons_text()
+    assert made["comparisons.csv"] == found.comparisons_text("csv")
+    tables = {f"table.{suffix}" for suffix in ("md", "tex", "csv", "html")}
+    assert set(made) == tables | {"runs.csv", "configurations.tex", "comparisons.md", "comparisons.csv"}
+    rows = list(csv.DictReader(io.StringIO(made["table.csv"])))
     assert len(rows) == 2
-    for suffix in (".md", ".tex", ".html"):
-        assert "91.0" in made[suffix]
-        assert "Test looks per arm: 1." in made[suffix]
-    assert made[".md"].strip() == found.text("md").strip()
+    for name in tables - {"table.csv"}:
+        assert "91.0" in made[name]
+        assert "Test looks per arm: 1." in made[name]
+    assert r"\label{tab:s}" in made["table.tex"]
+    assert made["table.md"].strip() == found.text("md").strip()
+
+
+def test_final_runs_stand_in_a_row_for_each_condition_metric_and_seed():
+    failed = run("k1", JOINT, 101, status="failed", error="OOM")
+    done = replace(run("k0", JOINT, 100, 0.9), epochs=7)
+    asked = plan(JOINT, LFM, conditions=("clean", "gaussian-5"), seeds=(100, 101))
+    history = History.of("s", [asked, selected(JOINT, ["k0", "k1"]), done, failed])
+    found = list(csv.DictReader(io.StringIO(tidy.written(history))))
+    assert tuple(found[0]) == tidy.COLUMNS
+    assert found[0] == {
+        **AXES,
+        "configuration": "3",
+        "stage": "final",
+        "seed": "100",
+        "condition": "clean",
+        "metric": "accuracy",
+        "value": "0.9",
+        "status": "done",
+        "epochs": "7",
+        "seconds": "2.0",
+        "key": "k0",
+    }
+    told = [
+        tuple(row[name] for name in ("method", "seed", "condition", "metric", "value", "status"))
+        for row in found
+    ]
+    assert told[1][3] == "loss"
+    assert told[2:] == [
+        ("joint", "100", "gaussian-5", "accuracy", "", "missing"),  # asked for after it was run
+        ("joint", "101", "clean", "accuracy", "", "failed"),
+        ("joint", "101", "gaussian-5", "accuracy", "", "failed"),
+        *(("lfm", seed, c, "accuracy", "", "missing") for seed in ("100", "101") for c in asked.conditions),
+    ]
+
+
+def test_selected_configurations_are_a_table_for_a_paper():
+    parameters = {"train.lr": 0.123456, "train.epochs": 3, "alpha": True}
+    searched = [run(f"s{i}", JOINT, i, 0.5 + i / 10, stage="search") for i in (0, 1)]
+    searched = [replace(one, configuration=3) for one in searched]
+    records = [*searched, selected(JOINT, ["k0"], parameters=parameters)]
+    records += [selected(LFM, ["k1"], 0, parameters={**parameters, "train.lr": 0.1})]
+    written = configurations.latex(History.of("s", [plan(JOINT, LFM), *records]))
+    assert r"\label{tab:s-configurations}" in written
+    assert r"joint & 3 & 55.00 $\pm$ 7.07 (n=2) & " in written
+    assert r"train.lr 0.1235\strut" in written
+    assert r"lfm & 0 & --- & " in written
+    assert "All: alpha true, train.epochs 3." in written
+    assert "none yet" in configurations.latex(History.of("s", [plan(JOINT)]))
 
 
 def test_a_study_gets_figures_of_its_table_search_curves_noise_and_what_its_methods_log(tmp_path):
@@ -524,8 +576,9 @@ def test_a_study_gets_figures_of_its_table_search_curves_noise_and_what_its_meth
         "table",
         "validation",
         "search",
-        "accuracy by gaussian",
-        "accuracy by white",
+        "expected",
+        "accuracy-by-gaussian",
+        "accuracy-by-white",
         "weight-left",
     }  # salt has two levels only
     assert {path.stem for path in made} == named

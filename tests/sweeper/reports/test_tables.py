@@ -7,10 +7,13 @@ import re
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from sweeper.models.errors import UserError
 from sweeper.reports.cells import Result
-from sweeper.reports.plots import _panel, bars, best_so_far, curves, running_best
+from sweeper.reports.names import titled
+from sweeper.reports.plots import _place, best_so_far, curves, running_best
+from sweeper.reports.table_plots import _pages, _panel, bars
 from sweeper.reports.tables import pivot
 from sweeper.reports.writers import render
 
@@ -36,6 +39,10 @@ def texts(table):
 
 def ranks(table):
     return {"/".join(row + column): (c.rank, c.tied) for (row, column), c in table.cells.items()}
+
+
+def standings(table):
+    return {row[0]: cell.standing for (row, _), cell in table.cells.items()}
 
 
 def only(*results, **options):
@@ -180,18 +187,60 @@ def test_best_is_bold_second_underlined_and_direction_min_ranks_ascending():
     assert [rank for rank, _ in ranks(table_of(*arms, metrics=["nll"])).values()] == [0, 2, 1]
 
 
-def test_a_tie_is_marked_by_the_paired_test_not_by_the_overlap_of_stds():
-    best = (0.80, 0.85, 0.90, 0.95, 0.88)
-    paired = tuple(value - 0.01 - 0.001 * i for i, value in enumerate(best))  # worse on every seed
-    mixed = (0.90, 0.80, 0.95, 0.80, 0.86)
-    table = table_of(result("best", best), result("mixed", mixed), result("paired", paired))
-    assert ranks(table) == {"best/digits": (1, False), "mixed/digits": (0, True), "paired/digits": (2, False)}
-    assert "86.2 ± 6.5†" in render(table, "md")
+BEST = (0.80, 0.85, 0.90, 0.95, 0.88)
+
+
+def four():
+    return [
+        result("best", BEST),
+        result("near", [value + d for value, d in zip(BEST, (-5e-3, 4e-3, -2e-3, 1e-3, -2e-3), strict=True)]),
+        result("noisy", (0.90, 0.80, 0.95, 0.80, 0.86)),
+        result("paired", [value - 0.01 - 0.001 * i for i, value in enumerate(BEST)]),  # worse on every seed
+    ]
+
+
+def test_what_is_equal_is_told_from_what_the_seeds_do_not_tell_and_stds_that_overlap_are_no_tie():
+    table = table_of(*four())
+    assert standings(table) == {"best": "", "near": "equal", "noisy": "unclear", "paired": "worse"}
+
+
+@pytest.mark.parametrize(
+    ("format", "shown"),
+    [
+        ("md", ["**87.6 ± 5.6**", "<u>87.5 ± 5.7</u>†", "86.2 ± 6.5?", "86.4 ± 5.5"]),
+        (
+            "latex",
+            [
+                r"\underline{87.5 $\pm$ 5.7}\rlap{$^\dagger$}",
+                r"86.2 $\pm$ 6.5\rlap{$^?$} \\",
+                r"86.4 $\pm$ 5.5 \\",
+            ],
+        ),
+        ("html", ["<u>87.5 ± 5.7</u><sup>†</sup>", "86.2 ± 6.5<sup>?</sup></td>", "86.4 ± 5.5</td>"]),
+        ("csv", [",,,best\n", ",,,equal\n", ",,,unclear\n", ",,,worse\n"]),
+    ],
+)
+def test_every_format_shows_the_difference(format, shown):
+    written = render(table_of(*four()), format)
+    assert [text for text in shown if text not in written] == []
+
+
+def test_near_is_a_hundredth_of_the_best_where_a_metric_is_no_share():
+    best, near, far = [40.0, 41, 42, 43, 44], [40.2, 41.2, 41.9, 43.1, 44.2], [41, 40.5, 43.7, 42, 45.5]
+    found = [result(m, v, metric="nll") for m, v in (("best", best), ("near", near), ("far", far))]
+    table = table_of(*found, metrics=["nll"])
+    assert standings(table) == {"best": "", "near": "equal", "far": "unclear"}
+    assert "at most 1 % of its value from it" in " ".join(table.caption)
+
+
+def test_a_large_difference_between_noisy_results_is_not_called_equal():
+    best, other = (0.45, 0.25, 0.38, 0.20, 0.47), (0.30, 0.28, 0.15, 0.29, 0.33)
+    assert standings(table_of(result("best", best), result("other", other)))["other"] == "unclear"
 
 
 TESTED = (
-    "†: not significantly different from the best (two-sided paired t-test over at least 5 common seeds, "
-    "p ≥ 0.05, uncorrected)."
+    "†: not found different from the best, and at most 1 point from it; ?: too few seeds to tell; no mark: worse"
+    " (paired t-tests over at least 5 common seeds, α = 0.05, uncorrected)."
 )
 UNTESTED = "Differences are not tested: that needs 5 report seeds."
 
@@ -200,9 +249,8 @@ UNTESTED = "Differences are not tested: that needs 5 report seeds."
     ("n", "said"), [(1, UNTESTED), (2, UNTESTED), (4, UNTESTED), (5, TESTED), (6, TESTED)]
 )
 def test_differences_are_tested_from_five_seeds_on_and_the_caption_says_so(n, said):
-    table = table_of(
-        result("a", (0.5, 0.6, 0.4, 0.7, 0.3, 0.5)[:n]), result("b", (0.4, 0.6, 0.4, 0.7, 0.3, 0.5)[:n])
-    )
+    a = (0.500, 0.6, 0.4, 0.7, 0.3, 0.5)
+    table = table_of(result("a", a[:n]), result("b", (0.499, *a[1:n])))
     assert [line for line in table.caption if line in (TESTED, UNTESTED)] == [said]
     assert ranks(table) == {"a/digits": (1, False), "b/digits": (2, said == TESTED)}
 
@@ -378,25 +426,36 @@ def test_latex_has_header_levels_marks_and_escapes():
         result(m, v, dataset=d) for d in ("d1", "d2") for m, v in ((NASTY, (0.9, 0.91)), ("b", (0.8, 0.81)))
     ]
     table = table_of(*arms, columns=["dataset", "metric"], metrics=["accuracy"])
-    written = render(table, "latex", ["Budget ≤ 50 % of 2 × τ."])
+    written = render(table, "latex", ["Budget ≤ 50 % of 2 × τ."], name="my_study")
     assert written.isascii()
-    assert written.splitlines()[:3] == [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering"]
-    assert written.splitlines()[3].startswith(
-        r"\caption{Budget $\le$ 50 \% of 2 $\times$ $\tau$. Mean $\pm$ std"
-    )
-    assert written.splitlines()[4:] == [
-        r"\begin{tabular}{lrr}",
+    assert written.splitlines() == [
+        r"% \usepackage{booktabs}",
+        r"\begin{table*}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{3pt}",
+        r"\caption{Accuracy (\%) on d1 and d2; mean $\pm$ std over 2 seeds.}",
+        r"\label{tab:my_study}",
+        r"\begin{tabular}{@{}lrr@{}}",
         r"\toprule",
-        r" & d1 & d2 \\",
+        r" & \multicolumn{1}{c}{d1} & \multicolumn{1}{c}{d2} \\",
         r"\cmidrule(lr){2-2} \cmidrule(lr){3-3}",
-        r"method & accuracy & accuracy \\",
+        r"Method & Accuracy (\%) & Accuracy (\%) \\",
         r"\midrule",
         r"a\textbar{}b\_c \& 50\% \textless{}x\textgreater{} \#1 \textasciitilde{}\textasciicircum{} \{y\} "
         r"\textbackslash{}z \$$\alpha$\$ {*} & \textbf{90.5 $\pm$ 0.7} & \textbf{90.5 $\pm$ 0.7} \\",
         r"b & \underline{80.5 $\pm$ 0.7} & \underline{80.5 $\pm$ 0.7} \\",
         r"\bottomrule",
         r"\end{tabular}",
-        r"\end{table}",
+        r"\par\smallskip",
+        r"\begin{minipage}{\linewidth}\scriptsize\raggedright",
+        r"Budget $\le$ 50 \% of 2 $\times$ $\tau$.",
+        r"Mean $\pm$ std (ddof 1) over n = 2 report seeds.",
+        r"In \%: accuracy.",
+        r"Bold: best, underlined: second, among the complete cells of a column with equal dataset, condition and"
+        r" metric (accuracy $\uparrow$).",
+        "Differences are not tested: that needs 5 report seeds.",
+        r"\end{minipage}",
+        r"\end{table*}",
     ]
 
 
@@ -404,19 +463,72 @@ def test_latex_spans_columns_and_leaves_out_repeated_row_labels():
     written = render(
         table_of(*two_by_two(), rows=["dataset", "method"], columns=["metric", "fusion"]), "latex"
     )
-    assert r" &  & \multicolumn{2}{c}{accuracy} \\" in written
+    assert r" &  & \multicolumn{2}{c}{Accuracy (\%)} \\" in written
     assert r"\cmidrule(lr){3-4}" in written
     body = re.search(r"\\midrule\n(.*)\\bottomrule", written, re.S).group(1).splitlines()
     assert [line.split(" & ")[0] for line in body] == ["d1", "", r"\addlinespace", "d2", ""]
     assert {line.count("&") for line in body if "&" in line} == {3}
 
 
-def test_every_greek_letter_and_sign_becomes_ascii():
-    label = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ ±†≥≤×↑↓−—"
+def tabulars(written):
+    """The headings of a text's tabulars, and how many of them each float holds."""
+    floats = re.findall(r"\\begin\{table(.*?)\\end\{table", written, re.S)
+    heads = re.findall(r"\\toprule\n(.*?) \\\\", written, re.S)
+    return [re.findall(r"\{c\}\{([^}]*)\}", head) for head in heads], [f.count(r"\toprule") for f in floats]
+
+
+def test_latex_is_as_wide_as_a_column_or_the_text_and_cut_between_groups_of_columns():
+    def written(conditions, metrics=("accuracy", "nll")):
+        values = {s: {"accuracy": 0.9, "nll": 0.4} for s in (1, 2, 3)}
+        arms = [
+            Result({"dataset": "digits", "method": m, "condition": f"noise-{c}"}, (1, 2, 3), values, {})
+            for m in ("a", "b")
+            for c in range(conditions)
+        ]
+        return render(table_of(*arms, columns=["condition"], metrics=list(metrics)), "latex")
+
+    assert r"\begin{table}" in written(1)
+    assert r"\begin{table*}" in written(3)
+    assert tabulars(written(3)) == ([["noise-0", "noise-1", "noise-2"]], [1])
+    heads, floats = tabulars(written(8))
+    assert heads == [[f"noise-{i}" for i in part] for part in ((0, 1, 2), (3, 4, 5), (6, 7))]
+    assert floats == [3]
+    assert r"under 8 test conditions; mean" in written(8)
+
+
+def test_latex_of_many_rows_goes_on_in_a_float_with_the_same_number():
+    written = render(table_of(*(result(f"m{i:03}", (0.9, 0.8)) for i in range(130))), "latex", name="s")
+    assert [found.count("m0") + found.count("m1") for found in written.split(r"\begin{tabular}")[1:]] == [
+        58,
+        58,
+        14,
+    ]
+    assert written.count(r"\caption") == 3
+    assert written.count(r"\addtocounter{table}{-1}\caption{Continued.}") == 2
+    assert written.count(r"\label{tab:s}") == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"),
+    [
+        ("accuracy", "Accuracy (%)"),
+        ("accuracy/spoken", "Accuracy, spoken (%)"),
+        ("macro_f1", "Macro F1 (%)"),
+        ("nll", "Nll"),
+        ("weight/left", "Weight, left"),
+    ],
+)
+def test_metrics_have_titles_in_print(metric, title):
+    assert titled(metric, {"accuracy", "accuracy/spoken", "macro_f1"}) == title
+
+
+def test_every_letter_and_sign_becomes_ascii():
+    label = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ ±†≥≤×↑↓−— Żółć naïve Ångström ß 漢\u0007"
     written = render(table_of(result(label, (0.9, 0.9))), "latex")
     assert written.isascii()
     assert r"$\lambda$" in written
     assert r"$\Lambda$" in written
+    assert r"\.{Z}\'{o}\l{}\'{c} na\"{i}ve \r{A}ngstr\"{o}m \ss{} U+6F22 \\"[:-3] in written
 
 
 def test_markdown_escapes_what_would_break_a_row_and_stays_aligned():
@@ -443,12 +555,14 @@ def test_csv_is_long_form_in_raw_units():
         result("b", (0.5, None, None), dataset="d2", failed={3: "OOM"}),
     )
     header, *lines = csv.reader(io.StringIO(render(table, "csv", ["dropped"])))
-    assert " ".join(header) == "method dataset metric mean std n planned status values failed note"
+    assert (
+        " ".join(header) == "method dataset metric mean std n planned status values failed note against_best"
+    )
     assert [",".join(line) for line in lines] == [
-        "a,d1,accuracy,0.5,0.3535533905932738,2,2,complete,1=0.25;2=0.75,,n, m",
-        "a,d2,,,,0,0,missing,,,",
-        "b,d1,,,,0,0,missing,,,",
-        "b,d2,accuracy,,,1,3,failed,1=0.5,3=OOM,",
+        "a,d1,accuracy,0.5,0.3535533905932738,2,2,complete,1=0.25;2=0.75,,n, m,",
+        "a,d2,,,,0,0,missing,,,,",
+        "b,d1,,,,0,0,missing,,,,",
+        "b,d2,accuracy,,,1,3,failed,1=0.5,3=OOM,,",
     ]
 
 
@@ -475,7 +589,7 @@ def test_what_has_no_mean_is_drawn_as_words_and_never_as_zero():
     _panel(axes, "digits", [(row[0], cell) for (row, _), cell in table.cells.items()], table.percent)
     assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("n=1/2", 1), ("—", 2)]
     assert {y for line in axes.lines for y in line.get_ydata()} == {0}
-    assert axes.get_xlabel() == "accuracy in %, n=2"
+    assert axes.get_xlabel() == "Accuracy (%), n=2"
 
 
 def test_figures_write_the_same_png_and_pdf_again(tmp_path):
@@ -504,3 +618,36 @@ def test_figures_write_the_same_png_and_pdf_again(tmp_path):
     ]
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
     assert all(file.read_bytes().startswith((b"\x89PNG", b"%PDF")) for file in first)
+
+
+def test_figures_have_the_width_of_a_column_or_the_text_fonts_that_print_and_a_panel_each_for_many(tmp_path):
+    def drawn(n):
+        names = [f"method {i}, long name" for i in range(n)]
+        lines = curves(
+            [(name, {1: [0.5, 0.6], 2: [0.4, 0.7]}) for name in names], tmp_path / f"c{n}", ylabel="y"
+        )
+        cells = bars(table_of(*(result(name, (0.9, 0.91)) for name in names)), tmp_path / f"b{n}")
+        return [*lines, *cells]
+
+    for n, widths in ((2, (990, 990)), (9, (2040, 990))):
+        files = drawn(n)
+        pictures = [Image.open(io.BytesIO(path.read_bytes())).size for path in files if path.suffix == ".png"]
+        assert [width for width, _ in pictures[:2]] == list(widths)
+        assert max(height for _, height in pictures) <= 9 * 300
+        assert all(b"/FontFile2" in path.read_bytes() for path in files if path.suffix == ".pdf")
+
+
+def test_a_figure_of_many_cells_goes_on_in_further_files():
+    panels = [(f"p{i}", [(f"m{j}", None) for j in range(60)]) for i in range(3)]
+    pages = _pages(panels, 2, 0.165)
+    assert [[(title, len(lines)) for title, lines in part] for part, _ in pages] == [
+        [("p0", 48), ("p1", 48)],
+        [("p2", 48)],
+        [("p0", 12), ("p1", 12), ("p2", 12)],
+    ]
+    assert all(height <= 9 for _, height in pages)
+
+
+def test_an_arm_looks_the_same_in_every_figure():
+    assert [_place(name, i, ["a", "b", "c"]) for i, name in enumerate(["c", "other", "b"])] == [2, 1, 1]
+    assert _place("c", 0, [*"abcdefgh"]) == 0  # more than a panel tells apart
