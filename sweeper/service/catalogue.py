@@ -28,16 +28,16 @@ PRESETS = "Configuration 0 takes the value under `published`, or under the prese
 def methods(names: Sequence[str]) -> Iterator[str]:
     """Yield the lines on the named methods in full, or on all in brief; raise UserError for an unknown name."""
     chosen = [find("method", name) for name in names]
-    return pages(map(_method, chosen)) if chosen else _overview(_every("method"))
+    return pages(map(_method, chosen)) if chosen else _overview(every("method"))
 
 
 def parts(kind: str, names: Sequence[str]) -> Iterator[str]:
     """Yield the same on datasets, encoders or whatever else a study names."""
     chosen = [find(kind, name) for name in names]
-    return pages(map(_part, chosen)) if chosen else _parts(_every(kind))
+    return pages(map(_part, chosen)) if chosen else _parts(every(kind))
 
 
-def _every(kind: str) -> list[Entry]:
+def every(kind: str) -> list[Entry]:
     """Return the project's own and what installed distributions bring."""
     return [*entries(kind).values(), *installed(kind)]
 

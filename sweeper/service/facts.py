@@ -11,13 +11,13 @@ from sweeper.bridge import (
     Entry,
     Parameter,
     condition_parameters,
-    entries,
-    entry,
+    find,
     hooks_of,
     published,
 )
 from sweeper.models.errors import choose
 from sweeper.service import terms
+from sweeper.service.catalogue import every
 from sweeper.study import space
 
 Facts = dict[str, Any]
@@ -25,7 +25,8 @@ Facts = dict[str, Any]
 
 def parts(kind: str, names: Sequence[str]) -> list[Facts]:
     """Return what is known of the named methods, datasets, …, of all without names; raise UserError as the pages do."""
-    return [_part(entry(kind, name)) for name in names or entries(kind)]
+    chosen = [find(kind, name) for name in names] if names else every(kind)
+    return [_part(e) for e in chosen]
 
 
 def conditions(names: Sequence[str]) -> list[Facts]:
@@ -45,11 +46,11 @@ def metrics(names: Sequence[str]) -> list[Facts]:
 
 
 def _part(e: Entry) -> Facts:
-    found: Facts = {"name": e.name, "kind": e.kind, "doc": e.doc}
+    found: Facts = {"name": e.full, "kind": e.kind, "doc": e.doc}
     found["parameters"] = {name: _parameter(p) for name, p in e.parameters.items()}
     if e.kind == "method":
         return found | _method(e)
-    known = published(e.name) if e.kind == "dataset" else None
+    known = published(e.name) if e.kind == "dataset" and e.full == e.name else None
     return found | ({"published": asdict(known)} if known else {})
 
 
