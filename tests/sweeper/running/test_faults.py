@@ -18,7 +18,7 @@ import pytest
 from sweeper.cli import main
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.storage import Storage
-from sweeper.tracking import writing
+from sweeper.tracking import connection, writing
 from tests.sweeper.running.place import (
     PATIENCE,
     STOPPING,
@@ -212,17 +212,17 @@ class Killed(BaseException):
 @pytest.mark.slow
 def test_a_database_that_a_driver_died_over_is_made_anew(tmp_path, monkeypatch):
     """MLflow needs seconds to make one, and can do nothing with half of one."""
-    connect = writing.connect
+    connect = connection.connect
 
     def dies(uri: str) -> None:
         Path(uri.removeprefix("sqlite:///")).write_text("half a database")
         raise Killed
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setattr(writing, "connect", dies)
+    monkeypatch.setattr(connection, "connect", dies)
     with pytest.raises(Killed):
         writing.Mirror(uri, "faults", Storage(tmp_path))
-    monkeypatch.setattr(writing, "connect", connect)
+    monkeypatch.setattr(connection, "connect", connect)
     assert writing.Mirror(uri, "faults", Storage(tmp_path)).experiment
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
 
