@@ -65,6 +65,10 @@ assert sum("test.feature-5.accuracy" in r.data.metrics for r in children) == 6
     check = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert check.returncode == 0, check.stderr
 
+    (shown,) = tmp_path.glob("store/mlartifacts/*/artifacts/figures/table.png")
+    drawn = tmp_path / "store" / "studies" / "tiny" / "figures" / "table.png"
+    assert shown.read_bytes() == drawn.read_bytes()  # of the last run, though drawing ends after all else
+    assert (tmp_path / "store" / "optuna.db").exists()
     rebuilt = sweeper("report", "tiny", "--from-mlflow", f"sqlite:///{tmp_path}/store/mlflow.db")
     assert rebuilt.stdout.strip() == sweeper("report", "tiny").stdout.strip()
     assert rebuilt.stdout.strip() in noisy.stdout
