@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError
 
 from sweeper.models.errors import UserError, choose
 from sweeper.study import space, yamls
-from sweeper.study.schema import Strict, shipped
+from sweeper.study.files import shipped
+from sweeper.study.schema import Strict
 
 FOLDER = space.SPACES / "published"
 NOTHING, UNREADABLE, UNSTATED = "—", "unreadable", "unstated"
