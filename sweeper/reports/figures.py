@@ -63,18 +63,18 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
         )
     for kind, levels, quantities in _noise(found):
         for name, series in quantities.items():
-            path = folder / _file_name(f"{name} by {kind}")
+            path = folder / file_name(f"{name} by {kind}")
             said = {
                 "ylabel": f"{titled(name, table.percent)} on test",
                 "scale": 100 if name in table.percent else 1,
             }
             made += plots.curves(series, path, xlabel=f"Level of {kind}", at=levels, **said)
     for name, logged in _logged(final, curve).items():
-        made += plots.curves(logged, folder / _file_name(name), ylabel=titled(name), among=names)
+        made += plots.curves(logged, folder / file_name(name), ylabel=titled(name), among=names)
     return made
 
 
-def _file_name(quantity: str) -> str:
+def file_name(quantity: str) -> str:
     r"""Return a name of a file that \includegraphics takes, for what a method may have called anything."""
     return re.sub(r"[^\w.+]+", "-", quantity, flags=re.ASCII)[:100].lstrip(".").rstrip("-.")
 

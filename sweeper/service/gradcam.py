@@ -11,7 +11,7 @@ from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError, choose
-from sweeper.reports.figures import _file_name
+from sweeper.reports.figures import file_name
 from sweeper.reports.heatmaps import overlays
 
 
@@ -46,7 +46,7 @@ def draw(
         first = next(iter(own.values()))
         below = {"": [f"class {target}" for target in first.target]}
         below |= {name: [f"says {said}" for said in focus.predicted] for name, focus in own.items()}
-        path = folder / f"{_file_name(f'gradcam {dataset} {modality}')}.png"
+        path = folder / f"{file_name(f'gradcam {dataset} {modality}')}.png"
         made.append(overlays(first.images, {name: focus.maps for name, focus in own.items()}, below, path))
     storage.keep(folder)
     return made, left_out

@@ -125,7 +125,7 @@ class Search(Strict):
     configurations: Annotated[int, Field(ge=1)] = 8
     """How many are tried of each arm, the published defaults first."""
     hours: Annotated[float, Field(gt=0)] | None = None
-    """What all search runs may take in all, added up over runs side by side; every arm has an equal share of it."""
+    """Of search runs, added up over all; every arm has an equal share of them."""
     seeds: Seeds = [0, 1]
     """The tuning seeds."""
     sampler: Sampler = "tpe"

@@ -20,7 +20,7 @@ def finished(here, study_file):
 def test_every_net_that_reads_the_image_has_a_line(finished, tmp_path):
     told = finished("gradcam", "tiny", "--rows", 0, 3)
     assert told.code == 0
-    (file,) = (tmp_path / "store" / "studies" / "tiny" / "figures").glob("gradcam *m0.png")
+    (file,) = (tmp_path / "store" / "studies" / "tiny" / "figures").glob("gradcam-*m0.png")
     assert str(file) in told.out
     assert file.read_bytes().startswith(b"\x89PNG")
     told = finished("gradcam", "tiny", "--modality", "m1", "--rows", 0)

@@ -43,7 +43,7 @@ def keys(**changes):
 
 SAME = {
     "the study's name": {"study": "another"},
-    "resources": {"resources": {"cpus": 2, "gpus": 0.5, "workers": 2}},
+    "resources": {"resources": {"cpus": 2, "gpus": 1.0, "workers": 2}},
     "how it is computed on a GPU": {"resources": {"channels_last": True, "compile": True}},
     "checkpoints": {"checkpoints": "all"},
     "whose runs it reuses": {"reuse": "any"},
