@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from sweeper.reports.comparisons import Family, Overall
-from sweeper.reports.plots import COLOURS, _figure, _look
+from sweeper.reports.plots import COLOURS, figure_at, look
 from sweeper.reports.verdicts import BETTER, LEAST_SEEDS, MARGIN, WORSE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def differences(panels: Sequence[tuple[str, Family]], path: Path | str) -> list[
     longest = max(len(family.names) for _, family in panels)
     across = min(len(panels), 2)
     down = math.ceil(len(panels) / across)
-    with _figure(path, _width(across), down * (0.9 + LINE * longest) + 0.5) as (figure, files):
+    with figure_at(path, _width(across), down * (0.9 + LINE * longest) + 0.5) as (figure, files):
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
@@ -79,7 +79,7 @@ def interquartile_means(overall: Overall, path: Path | str) -> list[Path]:
     """Draw each method's interquartile mean over datasets and seeds with its interval; returns the files written."""
     scale = 100 if overall.share else 1
     found = overall.interquartile_means
-    with _figure(path, _width(1), 0.9 + LINE * len(found)) as (figure, files):
+    with figure_at(path, _width(1), 0.9 + LINE * len(found)) as (figure, files):
         axes = figure.subplots()
         for y, (mean, interval) in enumerate(found.values()):
             ends = [scale * end for end in interval or (mean, mean)]
@@ -112,7 +112,7 @@ def expected(
     """
     across = min(len(panels), 2)
     down = math.ceil(len(panels) / across)
-    with _figure(path, _width(across), down * 2.8) as (figure, files):
+    with figure_at(path, _width(across), down * 2.8) as (figure, files):
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
@@ -134,7 +134,7 @@ def _expected(axes: Axes, lines: Sequence[tuple[str, Sequence[float]]], directio
     for i, (label, values) in enumerate(order[:MOST]):
         points = [scale * value for value in values]
         axes.plot(
-            range(1, len(points) + 1), points, **{**_look(i), "marker": "o", "markersize": 3}, label=label
+            range(1, len(points) + 1), points, **{**look(i), "marker": "o", "markersize": 3}, label=label
         )
     axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3)

@@ -165,7 +165,7 @@ def mean_ranks(ranking: Ranking, path: Path | str) -> list[Path]:
     lanes = _lanes(ranking.groups)
     first = 1 + 0.5 * max(lanes, default=0)  # line of names, below the bars
     lowest = first + math.ceil(k / 2) - 1
-    with _figure(path, TEXT, 1.4 + LINE * (lowest + 3)) as (figure, files):
+    with figure_at(path, TEXT, 1.4 + LINE * (lowest + 3)) as (figure, files):
         axes = figure.subplots()
         axes.set_xlim(worst, best)
         axes.set_ylim(lowest + 0.5, -3)
@@ -223,10 +223,10 @@ def _lines(
     if len(found) <= MOST:
         widest = max((len(one.label) for one in found), default=1)
         columns = max(1, min(3, int(COLUMN / (0.45 + 0.055 * widest))))
-        with _figure(path, COLUMN, 2.2 + LINE * math.ceil(len(found) / columns)) as (figure, files):
+        with figure_at(path, COLUMN, 2.2 + LINE * math.ceil(len(found) / columns)) as (figure, files):
             axes = figure.subplots()
             for one in found:
-                _line(axes, one, {**style, **_look(one.place), "markevery": _marked(one, each=each)})
+                _line(axes, one, {**style, **look(one.place), "markevery": _marked(one, each=each)})
             _finish(axes, xlabel, ylabel, whole=whole)
             if found:
                 figure.legend(
@@ -239,7 +239,7 @@ def _lines(
         return files
     across = 4 if len(found) <= 24 else 6
     down = math.ceil(len(found) / across)
-    with _figure(path, TEXT, min(PAGE, 0.5 + 1.25 * down)) as (figure, files):
+    with figure_at(path, TEXT, min(PAGE, 0.5 + 1.25 * down)) as (figure, files):
         grid = figure.subplots(down, across, sharex=True, sharey=True)
         joined = [(x, y) for one in found for x, y in [*zip(one.x, one.y, strict=True), (math.nan, math.nan)]]
         for i, axes in enumerate(grid.flat):
@@ -279,7 +279,7 @@ def _place(name: str, i: int, among: Sequence[str]) -> int:
     return among.index(name) if name in among and len(among) <= MOST else i
 
 
-def _look(i: int) -> dict[str, str]:
+def look(i: int) -> dict[str, str]:
     """Return colour, line style and marker of the i-th arm."""
     return {
         "color": COLOURS[i % len(COLOURS)],
@@ -297,7 +297,7 @@ def _finish(axes: Axes, xlabel: str, ylabel: str, *, whole: bool) -> None:
 
 
 @contextmanager
-def _figure(path: Path | str, width: float, height: float) -> Iterator[tuple[Figure, list[Path]]]:
+def figure_at(path: Path | str, width: float, height: float) -> Iterator[tuple[Figure, list[Path]]]:
     """Give a figure of that many inches and the files that it is saved to on leaving."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from sweeper.reports.names import label, titled
-from sweeper.reports.plots import CHARACTER, COLOURS, COLUMN, LINE, PAGE, SMALL, TEXT, _figure
+from sweeper.reports.plots import CHARACTER, COLOURS, COLUMN, LINE, PAGE, SMALL, TEXT, figure_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def bars(table: Table, path: Path | str) -> list[Path]:
     for number, (part, height) in enumerate(_pages(panels, across, LINE * math.ceil(widest / LONGEST)), 1):
         own = Path(path) if number == 1 else Path(f"{path}-{number}")
         down = math.ceil(len(part) / across)
-        with _figure(own, width, min(PAGE, height * down + 0.3)) as (figure, files):
+        with figure_at(own, width, min(PAGE, height * down + 0.3)) as (figure, files):
             grid = figure.subplots(down, across, squeeze=False)
             for axes in grid.flat[len(part) :]:
                 axes.set_visible(False)

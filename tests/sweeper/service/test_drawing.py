@@ -31,7 +31,9 @@ def test_figures_are_drawn_once_it_is_told_to_begin(drawing):
     assert drawing.files == []
     drawing.begin()
     assert {"table.png", "table.pdf", "search.png", "validation.png"} <= {p.name for p in drawing.finish()}
-    assert drawing.page.read_text().count("data:image/png;base64,") == len(list(drawing.page.parent.glob("figures/*.png")))
+    assert drawing.page.read_text().count("data:image/png;base64,") == len(
+        list(drawing.page.parent.glob("figures/*.png"))
+    )
 
 
 def test_what_is_drawn_already_is_not_drawn_again(drawing, storage):
