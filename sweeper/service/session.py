@@ -69,7 +69,9 @@ class Session:
             self._write(record)
         self.watched = Watched(self.workspace.storage, self.study.select.metric)
         self.progress = Progress(self.planner, sys.stderr, self.watched)
-        self.tracker = Tracker(self.study.study, self.workspace.storage, self.ledger)
+        self.tracker = Tracker(
+            self.study.study, self.workspace.storage, self.ledger, under_way=self.watched.long_under_way
+        )
 
     def take(self) -> Run | None:
         """Return the next run that no worker has finished yet; results found on disk are entered on the way."""
@@ -115,6 +117,9 @@ class Session:
         self.progress.show()
         if self.all_under_way:
             self.drawing.prepare()
+        if self.watched.has_news():
+            self.tracker.start()
+            self.tracker.wake()
         if time.monotonic() > self.deadline and not self.interrupted:
             self.interrupted = self.late = True
             print(LATE, file=sys.stderr, flush=True)

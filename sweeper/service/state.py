@@ -18,6 +18,7 @@ from sweeper.planning.race import Race
 from sweeper.running.heartbeats import curve_so_far
 from sweeper.study.runs import Run
 
+LONG_SECONDS = 10.0  # under way, from which on a run is worth a look while it lasts
 SILENT_BEATS = 30.0  # beats without a word, after which a driver is held to be gone
 
 
@@ -56,6 +57,7 @@ class RunState:
 
     key: str
     arm: str
+    arm_key: str
     configuration: int
     stage: str
     seed: int
@@ -122,13 +124,13 @@ class Watched:
     def __init__(self, storage: Storage, metric: str) -> None:
         self.storage, self.metric = storage, metric
         self.runs: dict[str, RunState] = {}
-        self.looked = 0.0
+        self.looked = self.told = 0.0
 
     def begin(self, run: Run, arm: str) -> None:
         """Enter a run that was handed to a worker, the first time or anew."""
         epochs = int(run.payload["train"]["epochs"])
         self.runs[run.key] = RunState(
-            run.key, arm, run.configuration, run.stage, run.seed, time.time(), epochs
+            run.key, arm, run.arm.key, run.configuration, run.stage, run.seed, time.time(), epochs
         )
 
     def end(self, key: str) -> None:
@@ -143,6 +145,17 @@ class Watched:
                 if time.time() - run.began >= self.storage.beat_seconds:  # before that it has written none
                     self.runs[key] = self._seen(run)
         return tuple(self.runs.values())
+
+    def long_under_way(self) -> tuple[RunState, ...]:
+        """Return the runs that are worth a look before they end."""
+        return tuple(run for run in tuple(self.runs.values()) if time.time() - run.began >= LONG_SECONDS)
+
+    def has_news(self) -> bool:
+        """Whether such runs may have told of more epochs since this was last answered with yes."""
+        if time.monotonic() - self.told < LONG_SECONDS or not self.long_under_way():
+            return False
+        self.told = time.monotonic()
+        return True
 
     def _seen(self, run: RunState) -> RunState:
         curve = curve_so_far(self.storage, run.key)

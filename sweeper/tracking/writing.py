@@ -14,7 +14,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sweeper.ledger.file import Ledger
@@ -24,6 +24,7 @@ from sweeper.ledger.storage import Storage
 from sweeper.models.errors import masked, one_line
 from sweeper.tracking import predictions, view
 from sweeper.tracking.connection import SERVED, Artifacts, Shown, connect, folder_of, make, runs_of
+from sweeper.tracking.live import Live, UnderWay
 from sweeper.tracking.view import CURVE, NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
 Values = Mapping[str, Any]
@@ -45,8 +46,15 @@ LONGEST_TEXT = 5000  # what every server admits for a tag
 class Tracker:
     """Mirrors a study's ledger into MLflow from its own thread; it never raises and never holds up the study."""
 
-    def __init__(self, study: str, storage: Storage, ledger: Ledger, uri: str | None = None) -> None:
-        self.study, self.storage, self.ledger = study, storage, ledger
+    def __init__(
+        self,
+        study: str,
+        storage: Storage,
+        ledger: Ledger,
+        uri: str | None = None,
+        under_way: Callable[[], Iterable[UnderWay]] = tuple,
+    ) -> None:
+        self.study, self.storage, self.ledger, self.under_way = study, storage, ledger, under_way
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.root}/mlflow.db"
         self.page = ""
         self.where = masked(self.uri)  # a password is not for the terminal
@@ -91,7 +99,7 @@ class Tracker:
                 mirror = mirror or Mirror(self.uri, self.study, self.storage)
                 self.page = f"{mirror.page}/runs?{VIEW}=best"
                 records = History.read(self.study, self.ledger).records
-                mirror.update(records, closing)
+                mirror.update(records, closing, () if closing else self.under_way())
                 self.error, failures = None, 0
             except Exception as error:  # whatever MLflow raises, the study goes on
                 mirror, self.error, failures = None, error, failures + 1
@@ -125,6 +133,7 @@ class Mirror:
         self.summary: Shown | None = None
         self.seen: dict[Position, object] = {}
         self.kept = float("-inf")
+        self.live = Live(storage, self._create, self._log, self.client.delete_run)
         for run in runs_of(self.client, self.experiment, "tags.`sweeper.kind` != 'run'"):
             if run.tags["sweeper.kind"] == "study":
                 self.summary = run
@@ -138,8 +147,11 @@ class Mirror:
             else:
                 self.children[place] = run
 
-    def update(self, records: Sequence[Record], closing: bool) -> None:
-        """Write what the ledger has and MLflow has not; raises whatever went wrong, after trying the rest."""
+    def update(self, records: Sequence[Record], closing: bool, under_way: Iterable[UnderWay] = ()) -> None:
+        """Write what the ledger has and MLflow has not, and how far the runs under way are.
+
+        Raises whatever went wrong, after trying the rest.
+        """
         history = History.of(self.study, records)
         found = view.configurations(history)
         failures: list[Exception] = []
@@ -152,6 +164,7 @@ class Mirror:
             except Exception as error:
                 failures.append(error)
         self._retire(history, found)
+        self.live.update(under_way, self.parents)
         if closing or time.monotonic() > self.kept + KEEP_SECONDS:
             self._keep(history, found, closing)
             self.kept = time.monotonic()
