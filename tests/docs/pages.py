@@ -24,16 +24,20 @@ def blocks(page: Path) -> Iterator[str]:
             yield "\n".join(lines)
 
 
+def prose(page: Path) -> str:
+    """Return the page without its blocks of code."""
+    return re.sub(r"^(?: {4}.*|```[\s\S]*?^```)$", "", page.read_text(), flags=re.MULTILINE)
+
+
 def inline(page: Path) -> Iterator[str]:
     """Yield what stands in backticks in the page's text; a line may end within."""
-    text = re.sub(r"^(?: {4}.*|```[\s\S]*?^```)$", "", page.read_text(), flags=re.MULTILINE)
-    for code in re.finditer(r"(?<!`)`([^`]+)`(?!`)", text):
+    for code in re.finditer(r"(?<!`)`([^`]+)`(?!`)", prose(page)):
         yield " ".join(code[1].split())
 
 
 def links(page: Path) -> Iterator[str]:
     """Yield where the page's links and images lead to."""
-    yield from re.findall(r"\]\(([^)\s]+)", re.sub(r"`[^`]*`", "", page.read_text()))
+    yield from re.findall(r"\]\(([^)\s]+)", re.sub(r"`[^`]*`", "", prose(page)))
 
 
 def anchors(page: Path) -> set[str]:

@@ -94,7 +94,7 @@ def here(
 
     nothing = dict.fromkeys(("start", "wake", "close", "how_to_open"), lambda *_: "")
     monkeypatch.setattr(tune, "carry_out", carry_out)
-    monkeypatch.setattr(writing, "Tracker", lambda *_: SimpleNamespace(**nothing))
+    monkeypatch.setattr(writing, "Tracker", lambda *_, **__: SimpleNamespace(**nothing))
     for name in ("begin", "prepare"):
         monkeypatch.setattr(Drawing, name, lambda _: None)
     for module, name in ((cluster, "start"), (cluster, "stop"), (room, "check")):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
-from sweeper.reports.figures import _file_name
+from sweeper.reports.figures import file_name
 from sweeper.study.schema import parse
 
 NASTY = [
@@ -68,7 +68,7 @@ def test_a_study_has_a_plain_name(name):
 
 @given(name=names)
 def test_a_figure_has_a_plain_name(name):
-    path = Path("figures", f"x{_file_name(name)}")
+    path = Path("figures", f"x{file_name(name)}")
     assert path.parent == Path("figures")
     assert len(path.name.encode()) < 500
     assert "\0" not in path.name
