@@ -100,7 +100,7 @@ def importers(library: str) -> set[str]:
         ("optuna", {"sweeper.planning.proposals", "sweeper.reports.searches"}),
         (
             "matplotlib",
-            {f"sweeper.reports.{name}" for name in ("plots", "table_plots", "comparison_plots", "heatmaps")},
+            {f"sweeper.reports.plots.{name}" for name in ("comparisons", "heatmaps", "lines", "tables")},
         ),
     ],
 )

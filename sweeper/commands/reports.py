@@ -79,12 +79,13 @@ def _history(options: argparse.Namespace) -> History:
 
 def _board(options: argparse.Namespace) -> str:
     """Return the named study beside the published tables that it follows."""
-    from sweeper.reports import board, board_writers, published, report
+    from sweeper.reports import report
+    from sweeper.reports.boards import board, published, writers
 
     tables = published.following(options.study)
     results = report.build(_history(options)).results
     boards = [board.build(*found, results, partial=options.partial) for found in tables]
-    return "\n".join(board_writers.write(one, options.format) for one in boards)
+    return "\n".join(writers.write(one, options.format) for one in boards)
 
 
 def _overview(options: argparse.Namespace) -> str:
@@ -92,7 +93,8 @@ def _overview(options: argparse.Namespace) -> str:
     from sweeper.ledger.history import History
     from sweeper.ledger.records import Announced
     from sweeper.ledger.uris import locate
-    from sweeper.reports import board, board_writers, published, report
+    from sweeper.reports import report
+    from sweeper.reports.boards import board, published, writers
 
     if options.from_mlflow:
         raise UserError("name a study; the overview of all published tables is of a storage")
@@ -104,7 +106,7 @@ def _overview(options: argparse.Namespace) -> str:
             here = table.ours and table.ours.study in begun
             results = report.build(History.read(table.ours.study, ledger)).results if here else None
             boards.append(board.build(paper, table, results))
-    return board_writers.overview(boards, options.format)
+    return writers.overview(boards, options.format)
 
 
 COMMANDS = {"report": Command("print a study's table", _arguments, _report)}

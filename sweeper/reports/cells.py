@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sweeper.reports.differences.verdicts import EQUAL, UNCLEAR
 from sweeper.reports.statistics import mean_std
-from sweeper.reports.verdicts import EQUAL, UNCLEAR
 
 NOTHING = "—"
 

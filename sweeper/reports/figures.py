@@ -18,11 +18,12 @@ from sweeper.bridge import direction, is_share, parse_condition
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
 from sweeper.ledger.uris import locate
-from sweeper.reports import comparison_plots, page, plots, report, selection, table_plots
+from sweeper.reports import page, report, selection
+from sweeper.reports.differences.statements import titles
 from sweeper.reports.names import titled
+from sweeper.reports.plots import comparisons, lines, tables
 from sweeper.reports.report import Report
 from sweeper.reports.searches import FILE, Searches
-from sweeper.reports.statements import titles
 from sweeper.study.arms import short_names
 
 Curve = list[dict[str, float]]  # by epoch
@@ -37,9 +38,9 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
     final = {name: history.final(arm) for arm, name in history.names.items() if arm in history.selected}
     folder.mkdir(parents=True, exist_ok=True)
     table = found.table(partial=True)
-    made = table_plots.bars(table, folder / "table")
+    made = tables.bars(table, folder / "table")
     if found.ranking and len(found.ranking.ranks) >= LEAST_RANKED:
-        made += plots.mean_ranks(found.ranking, folder / "ranks")
+        made += lines.mean_ranks(found.ranking, folder / "ranks")
     made += _comparisons(found, folder)
     names = list(history.names.values())
     share = {metric} if is_share(metric) else set()
@@ -50,11 +51,11 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
     }
     curves = [(name, {s: list(r.curve) for s, r in own.items()}) for name, own in final.items() if own]
     if curves:
-        made += plots.curves(curves, folder / "validation", **said)
+        made += lines.curves(curves, folder / "validation", **said)
     search = _search(history)
     if search:
-        made += plots.best_so_far(search, folder / "search", direction=direction(metric), **said)
-        made += comparison_plots.expected(
+        made += lines.best_so_far(search, folder / "search", direction=direction(metric), **said)
+        made += comparisons.expected(
             _expected(history),
             folder / "expected",
             direction=direction(metric),
@@ -68,9 +69,9 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
                 "ylabel": f"{titled(name, table.percent)} on test",
                 "scale": 100 if name in table.percent else 1,
             }
-            made += plots.curves(series, path, xlabel=f"Level of {kind}", at=levels, **said)
+            made += lines.curves(series, path, xlabel=f"Level of {kind}", at=levels, **said)
     for name, logged in _logged(final, curve).items():
-        made += plots.curves(logged, folder / file_name(name), ylabel=titled(name), among=names)
+        made += lines.curves(logged, folder / file_name(name), ylabel=titled(name), among=names)
     return made
 
 
@@ -84,9 +85,9 @@ def _comparisons(found: Report, folder: Path) -> list[Path]:
     made = []
     if found.compared:
         panels = list(zip(titles(found.compared), found.compared, strict=True))
-        made += comparison_plots.differences(panels, folder / "differences")
+        made += comparisons.differences(panels, folder / "differences")
     if found.overall and len(found.overall.names) >= LEAST_RANKED:
-        made += comparison_plots.interquartile_means(found.overall, folder / "iqm")
+        made += comparisons.interquartile_means(found.overall, folder / "iqm")
     return made
 
 
@@ -169,7 +170,7 @@ def _logged(final: Mapping[str, Mapping[int, RunRecord]], curve: Callable[[str],
 
 def _main(root: str, study: str) -> None:
     storage = locate(root)
-    plots.prepare()
+    lines.prepare()
     searches = Searches(storage.root / FILE)
     sys.stdin.read()
     found = report.build(History.read(study, storage.open_ledger()))

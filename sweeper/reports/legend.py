@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from sweeper.reports.cells import Cell, Result, varying
-from sweeper.reports.verdicts import ALPHA, LEAST_SEEDS, span
+from sweeper.reports.differences.verdicts import ALPHA, LEAST_SEEDS, span
 
 
 def about(results: Sequence[Result], axes: Sequence[str], metrics: Sequence[str]) -> list[str]:

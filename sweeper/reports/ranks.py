@@ -8,9 +8,9 @@ from functools import cached_property
 from statistics import fmean
 
 from sweeper.reports.cells import Cell, Result
+from sweeper.reports.differences.verdicts import ALPHA
 from sweeper.reports.statistics import critical_difference, friedman, ranks
 from sweeper.reports.tables import Labels, Table, cell_of
-from sweeper.reports.verdicts import ALPHA
 from sweeper.study.arms import short_names
 
 MEAN_RANK = "mean rank"

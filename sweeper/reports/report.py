@@ -17,17 +17,16 @@ from sweeper.ledger.history import History
 from sweeper.ledger.records import ArmPlan
 from sweeper.models.errors import UserError
 from sweeper.reports import (
-    comparisons,
     configurations,
     ranks,
     selection,
-    statements,
     tables,
     tidy,
     writers,
 )
 from sweeper.reports.caption import caption
 from sweeper.reports.cells import Result
+from sweeper.reports.differences import pairs, statements
 
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
 DIAGNOSTICS = ("gap", "modality_distance", "weight", "coverage")
@@ -78,16 +77,16 @@ class Report:
         return writers.render(table, format, caption, name=self.history.plan.study)
 
     @cached_property
-    def families(self) -> list[comparisons.Family]:
+    def families(self) -> list[pairs.Family]:
         """The results that the table compares with each other, those of the headline metric first."""
-        found = comparisons.families(self.table(), self._directions, self.baselines)
+        found = pairs.families(self.table(), self._directions, self.baselines)
         return sorted(found, key=lambda family: family.metric != self.headline)
 
     @cached_property
-    def overall(self) -> comparisons.Overall | None:
+    def overall(self) -> pairs.Overall | None:
         """The ranked compared over datasets."""
         share = is_share(self.headline)
-        return comparisons.overall(self.ranking, direction(self.headline), share, self.baselines)
+        return pairs.overall(self.ranking, direction(self.headline), share, self.baselines)
 
     def comparisons_text(self, format: str = "md") -> str:
         """Return who differs from whom, as md by one metric or as csv by all; UserError if nothing can be compared."""
@@ -101,12 +100,12 @@ class Report:
         return statements.page(self.history.plan.study, self._shown, self.overall, self.choices)
 
     @property
-    def compared(self) -> list[comparisons.Family]:
+    def compared(self) -> list[pairs.Family]:
         """The families of the metric that is shown, under the first condition."""
         return [one for one in self._shown if one.axes["condition"] == self.results[0].axes["condition"]]
 
     @property
-    def _shown(self) -> list[comparisons.Family]:
+    def _shown(self) -> list[pairs.Family]:
         """The families of one metric, the headline if it stands in the table."""
         return [family for family in self.families if family.metric == self.families[0].metric]
 

@@ -21,7 +21,7 @@ from sweeper import bridge
 from sweeper.ledger.history import History
 from sweeper.ledger.records import ArmPlan, Proposed, RunRecord, Shared
 from sweeper.planning import proposals
-from sweeper.reports import plots
+from sweeper.reports.plots import lines
 from sweeper.reports.statistics import mean_std
 from sweeper.study.space import Domain
 
@@ -188,7 +188,7 @@ class Searches:
         """Draw Optuna's plots of every arm that has results enough into a folder; return the files."""
         import optuna
 
-        plots.prepare()
+        lines.prepare()
         from optuna.visualization import matplotlib as drawn
 
         made: list[Path] = []
@@ -217,7 +217,7 @@ class Searches:
                         continue
                     axes = draw(study, target_name=label, **({"params": params} if params else {}))
                     path = folder / f"{history.names[arm.key]} {kind}.png".replace("/", "-")
-                    made.append(plots.keep(axes, path, width=3.2 * len(names) if kind == "slice" else 8.0))
+                    made.append(lines.keep(axes, path, width=3.2 * len(names) if kind == "slice" else 8.0))
         return made
 
     def _forget(self, study: str) -> None:

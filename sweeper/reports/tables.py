@@ -16,9 +16,9 @@ from itertools import product
 
 from sweeper.models.errors import UserError, choose
 from sweeper.reports.cells import NOTHING, Cell, Result, varying
+from sweeper.reports.differences.verdicts import BETTER, EQUAL, UNCLEAR, UNTESTED, WORSE, verdict
 from sweeper.reports.legend import about, how_ranked, how_to_read
 from sweeper.reports.statistics import equal
-from sweeper.reports.verdicts import BETTER, EQUAL, UNCLEAR, UNTESTED, WORSE, verdict
 
 PROBLEM = ("dataset", "condition", "metric")  # cells that differ in one of these are never compared
 

@@ -12,7 +12,7 @@ from sweeper.ledger.records import RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError, choose
 from sweeper.reports.figures import file_name
-from sweeper.reports.heatmaps import overlays
+from sweeper.reports.plots.heatmaps import overlays
 
 
 def draw(

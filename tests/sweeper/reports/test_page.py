@@ -11,7 +11,8 @@ import pytest
 
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
-from sweeper.reports import page, plots, report
+from sweeper.reports import page, report
+from sweeper.reports.plots import lines
 from tests.sweeper.reports.test_report import JOINT, LFM, plan, run, selected, whole
 
 STUDY = "study: s\nresources:\n  cpus: 2.0\n  gpus: 0.5\n"
@@ -36,7 +37,7 @@ def section(text, title):
 
 
 def test_the_page_holds_its_figures_and_asks_for_nothing_else(tmp_path):
-    drawn = plots.curves([("a", {1: [0.1, 0.2]})], tmp_path / "validation", ylabel="y")
+    drawn = lines.curves([("a", {1: [0.1, 0.2]})], tmp_path / "validation", ylabel="y")
     text = built([drawn[0]], STUDY)
     assert base64.b64encode(drawn[0].read_bytes()).decode() in text
     assert not re.search(r"https?:|<script|<link|@import|url\(", text)

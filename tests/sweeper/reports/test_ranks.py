@@ -14,7 +14,7 @@ from scipy import stats
 from sweeper.ledger.history import History
 from sweeper.reports import figures, report
 from sweeper.reports.cells import Result
-from sweeper.reports.plots import _lanes, mean_ranks
+from sweeper.reports.plots.lines import _lanes, mean_ranks
 from sweeper.reports.ranks import rank
 from sweeper.reports.statistics import critical_difference, friedman, ranks
 from tests.sweeper.reports.test_report import arm, plan, whole

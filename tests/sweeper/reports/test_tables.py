@@ -12,8 +12,8 @@ from PIL import Image
 from sweeper.models.errors import UserError
 from sweeper.reports.cells import Result
 from sweeper.reports.names import titled
-from sweeper.reports.plots import _place, best_so_far, curves, running_best
-from sweeper.reports.table_plots import _pages, _panel, bars
+from sweeper.reports.plots.lines import _place, best_so_far, curves, running_best
+from sweeper.reports.plots.tables import _pages, _panel, bars
 from sweeper.reports.tables import pivot
 from sweeper.reports.writers import render
 

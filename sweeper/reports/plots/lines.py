@@ -17,9 +17,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sweeper.reports.differences.verdicts import ALPHA
 from sweeper.reports.names import titled
 from sweeper.reports.statistics import mean_std
-from sweeper.reports.verdicts import ALPHA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ from sweeper import bridge
 from sweeper.commands.base import data_root
 from sweeper.models.errors import UserError
 from sweeper.models.schema.entries import entries
-from sweeper.reports import published
-from sweeper.reports.board import counterpart
-from sweeper.reports.published import Number, PublishedTable
+from sweeper.reports.boards import published
+from sweeper.reports.boards.board import counterpart
+from sweeper.reports.boards.published import Number, PublishedTable
 from sweeper.study import schema, unfold
 from sweeper.study.arms import Arm
 

@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from sweeper.reports.names import label, titled
-from sweeper.reports.plots import CHARACTER, COLOURS, COLUMN, LINE, PAGE, SMALL, TEXT, figure_at
+from sweeper.reports.plots.lines import CHARACTER, COLOURS, COLUMN, LINE, PAGE, SMALL, TEXT, figure_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from sweeper.reports import writers
-from sweeper.reports.board import ASPECTS, LEAST_ROWS, Board, Pair
+from sweeper.reports.boards.board import ASPECTS, LEAST_ROWS, Board, Pair
 from sweeper.reports.cells import NOTHING, Cell
 from sweeper.reports.tables import Table
 

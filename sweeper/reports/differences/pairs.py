@@ -9,13 +9,10 @@ from itertools import combinations, count
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from sweeper.reports import bootstrap
-from sweeper.reports.bootstrap import Interval
 from sweeper.reports.cells import Cell
-from sweeper.reports.ranks import Competitor, Ranking, competitor, names_of
-from sweeper.reports.statistics import detectable, holm, mean_std, paired_p, wilcoxon
-from sweeper.reports.tables import Table
-from sweeper.reports.verdicts import (
+from sweeper.reports.differences import bootstrap
+from sweeper.reports.differences.bootstrap import Interval
+from sweeper.reports.differences.verdicts import (
     ALPHA,
     BETTER,
     LEAST_SEEDS,
@@ -24,6 +21,9 @@ from sweeper.reports.verdicts import (
     WORSE,
     verdict,
 )
+from sweeper.reports.ranks import Competitor, Ranking, competitor, names_of
+from sweeper.reports.statistics import detectable, holm, mean_std, paired_p, wilcoxon
+from sweeper.reports.tables import Table
 
 if TYPE_CHECKING:
     import numpy as np

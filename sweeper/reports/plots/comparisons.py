@@ -8,9 +8,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from sweeper.reports.comparisons import Family, Overall
-from sweeper.reports.plots import COLOURS, figure_at, look
-from sweeper.reports.verdicts import BETTER, LEAST_SEEDS, MARGIN, WORSE
+from sweeper.reports.differences.pairs import Family, Overall
+from sweeper.reports.differences.verdicts import BETTER, LEAST_SEEDS, MARGIN, WORSE
+from sweeper.reports.plots.lines import COLOURS, figure_at, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 
 from sweeper.reports.cells import NOTHING
-from sweeper.reports.comparisons import (
+from sweeper.reports.differences.pairs import (
     ALONE,
     LEAST_DATASETS,
     POWER,
@@ -16,9 +16,18 @@ from sweeper.reports.comparisons import (
     Overall,
     Pair,
 )
+from sweeper.reports.differences.verdicts import (
+    ALPHA,
+    BETTER,
+    EQUAL,
+    LEAST_SEEDS,
+    UNCLEAR,
+    UNTESTED,
+    WORSE,
+    span,
+)
 from sweeper.reports.selection import Choice
 from sweeper.reports.statistics import detectable
-from sweeper.reports.verdicts import ALPHA, BETTER, EQUAL, LEAST_SEEDS, UNCLEAR, UNTESTED, WORSE, span
 
 MANY = 6  # places that a sentence names one by one
 MOST = 20  # arms whose selection is told one by one

@@ -10,8 +10,8 @@ from itertools import combinations
 from statistics import median
 
 from sweeper.bridge import is_share
+from sweeper.reports.boards.published import Data, Number, Paper, PublishedTable, numbers
 from sweeper.reports.cells import Cell, Result
-from sweeper.reports.published import Data, Number, Paper, PublishedTable, numbers
 from sweeper.reports.statistics import equal
 from sweeper.reports.tables import cell_of
 from sweeper.study.schema import Select

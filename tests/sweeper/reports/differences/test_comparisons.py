@@ -15,10 +15,10 @@ from scipy import stats
 from sweeper.ledger.history import History
 from sweeper.models.errors import UserError
 from sweeper.reports import figures, report
-from sweeper.reports.comparisons import improvement
-from sweeper.reports.statements import long_form, page, power, titles
+from sweeper.reports.differences.pairs import improvement
+from sweeper.reports.differences.statements import long_form, page, power, titles
+from sweeper.reports.differences.verdicts import verdict
 from sweeper.reports.statistics import holm, mean_std
-from sweeper.reports.verdicts import verdict
 from tests.sweeper.reports.test_report import arm, built, plan, whole
 
 SEEDS = (100, 101, 102, 103, 104)

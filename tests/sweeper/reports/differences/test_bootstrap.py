@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeper.reports import bootstrap
+from sweeper.reports.differences import bootstrap
 
 
 def test_all_resamples_of_few_things_are_drawn_as_often_as_they_come():

@@ -10,10 +10,11 @@ import re
 import pytest
 import yaml
 
-from sweeper.reports import board, board_writers, published, report
-from sweeper.reports.board import Board
+from sweeper.reports import report
+from sweeper.reports.boards import board, published, writers
+from sweeper.reports.boards.board import Board
+from sweeper.reports.boards.published import Paper
 from sweeper.reports.cells import Result
-from sweeper.reports.published import Paper
 from tests.sweeper.conftest import TINY
 
 PAPER = Paper.model_validate(
@@ -125,15 +126,15 @@ def test_a_number_without_counterpart_says_why(built, labels, why):
 def test_a_number_that_the_paper_lacks_has_no_difference_and_ours_is_shown(built):
     lacking = pair(built, "joint", "CREMA-D", "Corr")
     assert (lacking.number.text, lacking.difference) == ("—", None)
-    assert "| — | 0.70 ± 0.00 (n=3) |" in re.sub(" +", " ", board_writers.write(built, "md"))
+    assert "| — | 0.70 ± 0.00 (n=3) |" in re.sub(" +", " ", writers.write(built, "md"))
 
 
 def test_an_incomplete_cell_says_how_many_seeds_are_done_and_has_no_mean(built):
     assert pair(built, "third", "CREMA-D", "Acc").ours is None
-    assert "n=2/3" in board_writers.write(built, "md")
+    assert "n=2/3" in writers.write(built, "md")
     partial = board.build(PAPER, TABLE, RESULTS, partial=True)
     assert pair(partial, "third", "CREMA-D", "Acc").ours == pytest.approx((55.0, 7.0710678, 2))
-    assert "(n=2/3)" in board_writers.write(partial, "md")
+    assert "(n=2/3)" in writers.write(partial, "md")
 
 
 def test_marks_say_what_differs_and_what_the_paper_does_not_state(built):
@@ -153,13 +154,13 @@ def test_the_papers_own_data_come_before_what_stands_in_for_them():
 
 
 def test_z_stands_in_brackets_where_data_differ(built):
-    lines = [re.sub(" +", " ", line) for line in board_writers.write(built, "md").splitlines()]
+    lines = [re.sub(" +", " ", line) for line in writers.write(built, "md").splitlines()]
     assert "| mine | KS | Acc | 60.0 (n=3) | 91.0 ± 1.0 (n=3) | +31.0 | (+26.8) | D E S |" in lines
     assert "| mine | CREMA-D | Acc | 71.20 ± 0.30 (n=3) | 72.00 ± 2.00 (n=3) | +0.80 | +0.7 | S |" in lines
 
 
 def test_the_caption_says_both_protocols_and_what_is_known_of_the_paper(built):
-    text = board_writers.write(built, "md")
+    text = writers.write(built, "md")
     for said in (
         "A and B: A paper. Venue 2020; Table 1: what it shows.",
         "Data: the paper's CREMA-D; digits in place of KS.",
@@ -191,7 +192,7 @@ def test_tau_counts_ties_as_kendall_does():
 
 
 def test_csv_has_a_line_per_number_in_full_precision(built):
-    lines = list(csv.DictReader(io.StringIO(board_writers.write(built, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(writers.write(built, "csv"))))
     assert len(lines) == 15
     first = lines[0]
     assert (first["published"], first["published_std"], first["published_n"], first["n"]) == (
@@ -207,7 +208,7 @@ def test_csv_has_a_line_per_number_in_full_precision(built):
 
 @pytest.mark.parametrize("format", ["latex", "html"])
 def test_the_other_formats_hold_the_same_numbers(built, format):
-    text = board_writers.write(built, format)
+    text = writers.write(built, format)
     assert "71.20" in text
     assert "72.00" in text
 
@@ -215,7 +216,7 @@ def test_the_other_formats_hold_the_same_numbers(built, format):
 def test_the_overview_takes_the_median_where_data_and_encoders_are_the_papers(built):
     assert built.apart == pytest.approx(0.65)  # of 0.8 and 0.5; 0.092 has another unit
     never = board.build(PAPER, TABLE.model_copy(update={"where": "Table 2"}), None)
-    text = re.sub(" +", " ", board_writers.overview([built, never], "md"))
+    text = re.sub(" +", " ", writers.overview([built, never], "md"))
     assert "| P | Table 1 | what it shows | quickstart | 13 | 7 | 5 | 3 | 0.65 | — |" in text
     assert "| P | Table 2 | what it shows | quickstart | 13 | — | — | — | — | — |" in text
     assert "Not in this storage: quickstart." in text
@@ -285,4 +286,4 @@ def test_the_overview_has_a_line_for_each_published_table_in_an_empty_storage_to
 
 def test_the_reports_formats_are_those_of_the_board(built):
     for format in report.SUFFIXES:
-        assert board_writers.write(built, format)
+        assert writers.write(built, format)

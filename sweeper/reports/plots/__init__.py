@@ -1,0 +1,1 @@
+"""Figures as files: lines, tables, comparisons, heat maps. The users of matplotlib."""
