@@ -47,25 +47,43 @@ def kinds() -> dict[str, dict[str, Any]]:
     for kind in bridge.CORRUPTIONS["clean"]:
         least, most = bridge.levels(kind)
         found[kind] = {"levels": [least, None if most == inf else most], "effects": bridge.effects(kind)}
+    for e in bridge.installed("condition"):
+        effects = dict.fromkeys(e.facts["takes"], _summary(e))
+        found[e.name] = {"levels": [0.0, e.facts["largest"]], "effects": {"clean": effects}}
     return found
 
 
 def measures() -> dict[str, dict[str, Any]]:
     """Return {metric: the tasks that have it, which way is better, its unit, what it is and whose definition}."""
-    return {
+    better = {"max": "higher", "min": "lower"}
+    found = {
         name: {
             "tasks": [task for task, own in bridge.OF_TASK.items() if name in own],
-            "better": {"max": "higher", "min": "lower"}[metric.direction],
+            "better": better[metric.direction],
             "unit": metric.unit,
             "meaning": metric.meaning,
             "source": metric.source,
         }
         for name, metric in bridge.METRICS.items()
     }
+    for e in bridge.installed("metric"):
+        found[e.name] = {
+            "tasks": list(e.facts["tasks"]),
+            "better": better[e.facts["better"]],
+            "unit": "share" if e.facts["share"] else "number",
+            "meaning": _summary(e).rstrip("."),
+            "source": bridge.origin(e),
+        }
+    return found
+
+
+def _summary(e: bridge.Entry) -> str:
+    """Return the first sentence of what a distribution's part says of itself, and where it is from."""
+    return f"{' '.join(e.doc.partition('. ')[0].split()).rstrip('.')} (from {bridge.origin(e)})."
 
 
 def _condition(name: str, kind: Mapping[str, Any]) -> Iterator[str]:
-    nothing = "" if bridge.parse_condition(f"{name}-0").changes else "; at level 0 nothing changes"
+    nothing = "" if bridge.parse_condition(f"{name}-0", ()).changes else "; at level 0 nothing changes"
     yield from heading(name, f"Noise in test rows, of level {_levels(kind)}{nothing}.")
     for mode, effects in kind["effects"].items():
         said: dict[str, list[str]] = {}

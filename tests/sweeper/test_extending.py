@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -93,6 +94,13 @@ def test_the_commands_list_what_is_installed_and_say_where_it_is_from(installed,
         said = " ".join(listed.out.split())
         assert f"(from my-lab (my_lab.{'method' if kind == 'method' else name}))" in said
         assert "from my-lab (my_lab." in shown.out
+    for command, (kind, name) in (
+        ("conditions", PARTS["my_lab.noise"]),
+        ("metrics", PARTS["my_lab.metric"]),
+    ):
+        assert "(from my-lab (my_lab." in here(command).out, kind
+        assert here(command, name).out.startswith(f"{name}\n===")
+        assert name in [one["name"] for one in json.loads(here(command, "--json").out)], kind
     told = here("fusions", "prodct")
     assert (told.code, "did you mean 'product'" in told.err) == (2, True)
     assert not [m for m in sys.modules if m.startswith("my_lab")]
