@@ -59,7 +59,7 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
             _expected(history),
             folder / "expected",
             direction=direction(metric),
-            ylabel=f"validation {metric}",
+            ylabel=said["ylabel"],
             share=is_share(metric),
         )
     for kind, levels, quantities in _noise(found):

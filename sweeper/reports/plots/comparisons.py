@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from sweeper.reports.differences.pairs import Family, Overall
 from sweeper.reports.differences.verdicts import BETTER, LEAST_SEEDS, MARGIN, WORSE
-from sweeper.reports.plots.lines import COLOURS, figure_at, look
+from sweeper.reports.plots.lines import COLOURS, COLUMN, TEXT, figure_at, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, LINE = 6.8, 0.19  # inches: of a paper's text, of a row
+ROW = 0.19  # inches
 LONGEST = 28  # characters of a line of a label
 MOST = len(COLOURS)  # lines that a panel names
 RED = "#D55E00"  # of the same palette
@@ -30,12 +30,12 @@ def differences(panels: Sequence[tuple[str, Family]], path: Path | str) -> list[
     longest = max(len(family.names) for _, family in panels)
     across = min(len(panels), 2)
     down = math.ceil(len(panels) / across)
-    with figure_at(path, _width(across), down * (0.9 + LINE * longest) + 0.5) as (figure, files):
+    with figure_at(path, _width(across), down * (0.9 + ROW * longest) + 0.5) as (figure, files):
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, (title, family) in zip(grid.flat, panels, strict=False):
-            _differences(axes, title, family)
+            _differences(axes, title if len(panels) > 1 else "", family)
         tested = any(family.n >= LEAST_SEEDS for _, family in panels)
         note = "● mean of paired differences, ○ seeds" + (
             ", bar: 95 % bootstrap interval, red: p < 0.05 (paired t-test, Holm)"
@@ -79,7 +79,7 @@ def interquartile_means(overall: Overall, path: Path | str) -> list[Path]:
     """Draw each method's interquartile mean over datasets and seeds with its interval; returns the files written."""
     scale = 100 if overall.share else 1
     found = overall.interquartile_means
-    with figure_at(path, _width(1), 0.9 + LINE * len(found)) as (figure, files):
+    with figure_at(path, _width(1), 0.9 + ROW * len(found)) as (figure, files):
         axes = figure.subplots()
         for y, (mean, interval) in enumerate(found.values()):
             ends = [scale * end for end in interval or (mean, mean)]
@@ -108,23 +108,33 @@ def expected(
 ) -> list[Path]:
     """Draw the expected value of the selected of n = 1, 2, … configurations for every (label, values); a panel per key.
 
-    Of more than MOST lines in a panel those that end best are named, the others grey. Returns the files written.
+    Up to MOST labels look in all panels as their order says. Of more than MOST lines in a panel those that end best are
+    named, the others grey. Returns the files written.
     """
     across = min(len(panels), 2)
     down = math.ceil(len(panels) / across)
-    with figure_at(path, _width(across), down * 2.8) as (figure, files):
+    labels = dict.fromkeys(label for lines in panels.values() for label, _ in lines)
+    places = {label: i for i, label in enumerate(labels)} if len(labels) <= MOST else {}
+    with figure_at(path, _width(across), down * 2.6) as (figure, files):
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
-            _expected(axes, lines, direction, 100 if share else 1)
-            axes.set_title(fill(title, 40), fontsize="medium")
-            axes.set_xlabel("configurations")
-            axes.set_ylabel(f"expected {ylabel}{' in %' if share else ''}\nof the selected")
+            _expected(axes, lines, direction, 100 if share else 1, places)
+            if len(panels) > 1:
+                axes.set_title(fill(title, 40), fontsize="medium")
+            axes.set_xlabel("Configurations")
+            axes.set_ylabel(f"{ylabel}\nexpected of the selected")
     return files
 
 
-def _expected(axes: Axes, lines: Sequence[tuple[str, Sequence[float]]], direction: str, scale: float) -> None:
+def _expected(
+    axes: Axes,
+    lines: Sequence[tuple[str, Sequence[float]]],
+    direction: str,
+    scale: float,
+    places: Mapping[str, int],
+) -> None:
     sign = -1 if direction == "max" else 1
     order = sorted(lines, key=lambda line: sign * line[1][-1])
     for label, values in order[MOST:]:
@@ -134,7 +144,10 @@ def _expected(axes: Axes, lines: Sequence[tuple[str, Sequence[float]]], directio
     for i, (label, values) in enumerate(order[:MOST]):
         points = [scale * value for value in values]
         axes.plot(
-            range(1, len(points) + 1), points, **{**look(i), "marker": "o", "markersize": 3}, label=label
+            range(1, len(points) + 1),
+            points,
+            **{**look(places.get(label, i)), "markersize": 3},
+            label=label,
         )
     axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3)
@@ -153,7 +166,7 @@ def _expected(axes: Axes, lines: Sequence[tuple[str, Sequence[float]]], directio
 
 def _width(across: int) -> float:
     """Return the inches of so many panels side by side."""
-    return WIDTH if across > 1 else 4.6
+    return TEXT if across > 1 else COLUMN
 
 
 def _margin(family: Family) -> str:
