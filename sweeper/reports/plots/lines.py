@@ -134,9 +134,7 @@ def best_so_far(
         costs, values = running_best(points, direction)
         shown = f"{name} (n = {len(points)})"
         found.append(Line(shown, _place(name, i, among), costs, [value * scale for value in values]))
-    return _lines(
-        found, path, xlabel, f"{ylabel}\nbest so far, n configurations in all", whole=whole, steps=True
-    )
+    return _lines(found, path, xlabel, f"{ylabel}\nbest so far of n in all", whole=whole, steps=True)
 
 
 def running_best(
