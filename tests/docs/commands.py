@@ -24,6 +24,7 @@ ONLY_PARSED = {
     r"--data-root|own_files": "needs data that are not shipped",
     r"s3://": "needs a bucket",
     r"--from-mlflow|https?://": "needs a server",
+    r"NAME --board": "needs a study that follows a published table",
     r"--watch|--follow": "ends when it is interrupted",
     r"--remove": "takes away what the others are shown with",
 }

@@ -110,7 +110,8 @@ def shown(here, tmp_path, monkeypatch):
     y = np.arange(120) % 3
     np.savez("my_data.npz", y=y, **{f"x_{m}": rng.normal(size=(120, 4)) + y[:, None] for m in ("a", "b")})
     (first,) = (found for found in studies(README) if "study" in found)
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(first))
+    for name in ("study.yaml", "my.yaml"):
+        (tmp_path / name).write_text(yaml.safe_dump(first))
     tiny = [word for change in TINY for word in ("--set", change)]
     for name in ("quickstart", "study.yaml"):
         assert here("run", name, *tiny).code == 0

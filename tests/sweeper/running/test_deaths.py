@@ -169,7 +169,7 @@ def test_a_disk_that_is_full(place):
     code, _, err = place.run(place.root / "undisturbed", place.study())
     assert code == 0, err
     storage = place.root / "store"
-    with small_disk(storage, "3m"):
+    with small_disk(storage, "1m"):
         code, _, err = place.run(storage, place.study())
         assert code == 2, err
         last = err.splitlines()[-1]
