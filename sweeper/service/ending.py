@@ -19,9 +19,12 @@ NOTED = 300  # letters of what the command said against itself
 
 @dataclass
 class Ending:
-    """How a study ended: complete, incomplete, stopped, interrupted or failed, and what was printed of it."""
+    """How a study ended: complete, incomplete, stopped, interrupted or failed, and what was printed of it.
 
-    status: str = "failed"
+    Without a status it never began.
+    """
+
+    status: str = ""
     text: str = ""
 
 
@@ -36,7 +39,7 @@ def telling(command: str, study: str, folder: Path) -> Iterator[Ending]:
     try:
         yield ending
     finally:
-        if command:
+        if command and ending.status:
             _run(command, study, folder, ending)
 
 

@@ -17,7 +17,7 @@ from sweeper.ledger.file import Ledger
 from sweeper.ledger.records import Announced, RunRecord
 from sweeper.models.errors import UserError
 from sweeper.models.memory import uncollected
-from sweeper.service.ending import telling
+from sweeper.service.ending import Ending, telling
 from sweeper.service.session import Session, Workspace
 from sweeper.study.arms import Arm
 from sweeper.study.payloads import modules
@@ -39,7 +39,18 @@ def run(
     built are left out. Interrupted, it writes and prints the tables so far and raises KeyboardInterrupt; after
     `stop_after` seconds it does the same without raising.
     """
-    began = time.monotonic()
+    deadline = time.monotonic() + stop_after if stop_after else math.inf
+    with telling(study.on_end, study.study, workspace.storage.study(study.study)) as ending:
+        session = _ended(study, workspace, ending, deadline, skip_unfit=skip_unfit)
+    if session.interrupted and not session.late:
+        raise KeyboardInterrupt
+    return ending.status == "complete"
+
+
+def _ended(
+    study: Study, workspace: Workspace, ending: Ending, deadline: float, *, skip_unfit: bool
+) -> Session:
+    """Carry out a study until its end or the deadline and say how it ended; the ledger is free again then."""
     unfit: list[Unfit] | None = [] if skip_unfit else None
     arms = unfold(study, workspace.data_root, workspace.storage.cache, unfit)
     ledger = workspace.storage.open_ledger()
@@ -58,17 +69,14 @@ def run(
             session = Session(study, workspace, reusing(study, arms, ledger), unfit or [], ledger)
             first = session.take()
         ledger.warn()
-        session.deadline = began + stop_after if stop_after else math.inf
-        with telling(study.on_end, study.study, session.folder) as ending:
-            ending.text, complete = _carried_out(session, study, first)
-            stopped = "stopped" if session.late else "interrupted"
-            ending.status = stopped if session.interrupted else "complete" if complete else "incomplete"
-            print(ending.text)
+        session.deadline, ending.status = deadline, "failed"
+        ending.text, complete = _carried_out(session, study, first)
+        stopped = "stopped" if session.late else "interrupted" if session.interrupted else "incomplete"
+        ending.status = "complete" if complete else stopped
     finally:
         ledger.unlock()
-    if session.interrupted and not session.late:
-        raise KeyboardInterrupt
-    return complete
+    print(ending.text)
+    return session
 
 
 def _carried_out(session: Session, study: Study, first: Run | None) -> tuple[str, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -58,9 +59,31 @@ def test_the_users_command_hears_how_a_study_ended(
 
 def test_it_hears_of_a_failure(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ZeroDivisionError), telling(NOTES, "s", tmp_path):
-        1 / 0  # noqa: B018
+
+    def fails():
+        with telling(NOTES, "s", tmp_path) as ended:
+            ended.status = "failed"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
     assert (tmp_path / "told").read_text() == f"s failed {tmp_path}\n"
+
+
+def test_it_may_use_the_storage_itself(here, study_file, tmp_path):
+    again = f"{sys.executable} -m sweeper.cli gc --storage {tmp_path / 'store'}"
+    told = here("run", study_file(methods="joint", on_end=again))
+    assert told.code == 0
+    assert "nothing to remove" in told.err
+    assert "on_end of study" not in told.err
+
+
+def test_it_does_not_hear_of_a_study_that_never_began(here, study_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    absent = {"name": "arrays", "path": str(tmp_path / "none.npz")}
+    told = here("run", study_file(methods="joint", on_end=NOTES, dataset=absent))
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert not (tmp_path / "told").exists()
 
 
 def test_that_it_fails_is_said_and_changes_nothing(here, study_file):
@@ -71,8 +94,8 @@ def test_that_it_fails_is_said_and_changes_nothing(here, study_file):
 
 def test_it_may_not_hold_up_the_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ending, "MOST_SECONDS", 0.2)
-    with telling("sleep 30", "s", tmp_path):
-        pass
+    with telling("sleep 30", "s", tmp_path) as ended:
+        ended.status = "complete"
     assert "on_end of study 's' failed (not done after 0 s)" in capsys.readouterr().err
 
 
