@@ -21,12 +21,13 @@ def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--partial", action="store_true", help="show means of incomplete cells, beside their n"
     )
-    command.add_argument(
+    instead = command.add_mutually_exclusive_group()
+    instead.add_argument(
         "--board",
         action="store_true",
         help="the published table that it follows beside it; without a study, all of them",
     )
-    command.add_argument(
+    instead.add_argument(
         "--comparisons",
         action="store_true",
         help="print who differs from whom, with intervals and corrected tests (md or csv)",
