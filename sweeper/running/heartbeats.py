@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import locate
+from sweeper.models.errors import UserError
 
 FILE = "heartbeat.json"
 
@@ -29,7 +30,7 @@ class Heart:
         """Note what an epoch logged."""
         self.curve.append(epoch)
         if time.monotonic() - self.wrote >= self.storage.beat_seconds:
-            with suppress(OSError):  # of a disk that is full the run itself will tell
+            with suppress(OSError, UserError):  # a full disk or a bucket that is away: what counts will tell
                 self.storage.write(self.path, {"at": time.time(), "curve": self.curve})
             self.wrote, self.beats = time.monotonic(), self.beats + 1
 
@@ -38,13 +39,14 @@ class Heart:
 
     def __exit__(self, *_: object) -> None:
         if self.beats:
-            self.storage.remove(self.path)
+            with suppress(OSError, UserError):
+                self.storage.remove(self.path)
 
 
 def curve_so_far(storage: Storage, key: str) -> list[dict[str, float]]:
     """Return what a run under way has logged by epoch, nothing if it has written no heartbeat yet."""
-    found = storage.read(storage.run(key) / FILE)
     try:
+        found = storage.read(storage.run(key) / FILE)
         return [dict(epoch) for epoch in found["curve"]] if found else []
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, UserError):  # damaged, or a bucket that is away
         return []

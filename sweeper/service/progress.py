@@ -9,8 +9,9 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, TextIO
 
 from sweeper.planning.planner import Planner
+from sweeper.running.watched import RunState, Watched
 from sweeper.service import state
-from sweeper.service.state import RunState, State
+from sweeper.service.state import State
 from sweeper.study.arms import short_names
 
 if TYPE_CHECKING:
@@ -30,21 +31,15 @@ MOST_RUNNING = 8  # rows of that table
 class Progress:
     """Shows how far a planner's study is as often as the output bears."""
 
-    def __init__(
-        self, planner: Planner, out: TextIO = sys.stderr, watched: state.Watched | None = None
-    ) -> None:
+    def __init__(self, planner: Planner, out: TextIO = sys.stderr, watched: Watched | None = None) -> None:
         self.planner, self.out, self.watched = planner, out, watched
         self.began = time.monotonic()
         self.shown_at = self.told_at = -EVERY_SECONDS
         self.done = 0
         self.failed: Counter[str] = Counter()
-        self.names = dict(
-            zip(
-                [race.arm.key for race in planner.races],
-                short_names([race.arm.axes for race in planner.races]),
-                strict=True,
-            )
-        )
+        arms = [race.arm for race in planner.races]
+        names = short_names([arm.axes for arm in arms])
+        self.names = dict(zip((arm.key for arm in arms), names, strict=True))
         self.live: Live | None = None
 
     def ran(self, arm: str = "", *, failed: bool = False) -> None:
@@ -55,19 +50,16 @@ class Progress:
 
     def state(self, seconds: float) -> State:
         """Return how far the study is, `seconds` after its beginning."""
-        arms = tuple(
-            state.arm_state(self.names[race.arm.key], race, self.failed[race.arm.key])
-            for race in self.planner.races
-        )
-        found = State(self.planner.study.study, self.planner.study.select.metric, time.time(), None, arms)
-        left = found.planned - found.finished
+        study, races = self.planner.study, self.planner.races
+        arms = [state.arm_state(self.names[race.arm.key], race, self.failed[race.arm.key]) for race in races]
+        left = sum(arm.planned - arm.finished for arm in arms)
         return State(
-            found.study,
-            found.metric,
-            found.at,
-            seconds / self.done * left if self.done and left else None,
-            arms,
-            self.watched.look() if self.watched else (),
+            study=study.study,
+            metric=study.select.metric,
+            at=time.time(),
+            left=seconds / self.done * left if self.done and left else None,
+            arms=tuple(arms),
+            running=self.watched.look() if self.watched else (),
         )
 
     def show(self, *, last: bool = False) -> None:

@@ -57,8 +57,8 @@ class Session:
 
     def open(self) -> None:
         """Begin to write: the study's file, what was decided so far, progress and MLflow."""
+        from sweeper.running.watched import Watched
         from sweeper.service.progress import Progress
-        from sweeper.service.state import Watched
         from sweeper.tracking.writing import Tracker
 
         self.folder.mkdir(parents=True, exist_ok=True)

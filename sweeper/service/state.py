@@ -5,20 +5,18 @@ The driver writes it beside the studies while it is at work, and takes it away a
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from sweeper.ledger.storage import Storage
+from sweeper.models.errors import UserError
 from sweeper.planning.race import Race
-from sweeper.running.heartbeats import curve_so_far
-from sweeper.study.runs import Run
+from sweeper.running.watched import RunState
 
-LONG_SECONDS = 10.0  # under way, from which on a run is worth a look while it lasts
 SILENT_BEATS = 30.0  # beats without a word, after which a driver is held to be gone
 
 
@@ -49,29 +47,6 @@ class ArmState:
         """The best mean ± std, empty if there is none."""
         spread = "" if self.std is None else f" ± {self.std:.3f}"
         return "" if self.best is None else f"{self.mean:.3f}{spread}"
-
-
-@dataclass(frozen=True)
-class RunState:
-    """A run under way: whose, since when (Unix time), and of its epochs the last that it told of."""
-
-    key: str
-    arm: str
-    arm_key: str
-    configuration: int
-    stage: str
-    seed: int
-    began: float
-    epochs: int
-    epoch: int = 0
-    value: float | None = None
-
-    @property
-    def where(self) -> str:
-        """The epoch it is at, `12/30`; a method of several phases may need more than are asked for."""
-        if not self.epoch:
-            return "starting"
-        return f"epoch {self.epoch}/{self.epochs}" if self.epoch <= self.epochs else f"epoch {self.epoch}"
 
 
 @dataclass(frozen=True)
@@ -118,65 +93,20 @@ def arm_state(name: str, race: Race, failed: int) -> ArmState:
     )
 
 
-class Watched:
-    """The runs that are under way, each with the last epoch that it told of."""
-
-    def __init__(self, storage: Storage, metric: str) -> None:
-        self.storage, self.metric = storage, metric
-        self.runs: dict[str, RunState] = {}
-        self.looked = self.told = 0.0
-
-    def begin(self, run: Run, arm: str) -> None:
-        """Enter a run that was handed to a worker, the first time or anew."""
-        epochs = int(run.payload["train"]["epochs"])
-        self.runs[run.key] = RunState(
-            run.key, arm, run.arm.key, run.configuration, run.stage, run.seed, time.time(), epochs
-        )
-
-    def end(self, key: str) -> None:
-        """Forget a run that has a result."""
-        self.runs.pop(key, None)
-
-    def look(self) -> tuple[RunState, ...]:
-        """Return the runs under way, their heartbeats read once in the storage's `beat_seconds` at most."""
-        if time.monotonic() - self.looked >= self.storage.beat_seconds:
-            self.looked = time.monotonic()
-            for key, run in self.runs.items():
-                if time.time() - run.began >= self.storage.beat_seconds:  # before that it has written none
-                    self.runs[key] = self._seen(run)
-        return tuple(self.runs.values())
-
-    def long_under_way(self) -> tuple[RunState, ...]:
-        """Return the runs that are worth a look before they end."""
-        return tuple(run for run in tuple(self.runs.values()) if time.time() - run.began >= LONG_SECONDS)
-
-    def has_news(self) -> bool:
-        """Whether such runs may have told of more epochs since this was last answered with yes."""
-        if time.monotonic() - self.told < LONG_SECONDS or not self.long_under_way():
-            return False
-        self.told = time.monotonic()
-        return True
-
-    def _seen(self, run: RunState) -> RunState:
-        curve = curve_so_far(self.storage, run.key)
-        if not curve:
-            return run
-        return replace(run, epoch=int(curve[-1]["epoch"]), value=curve[-1].get(f"validation/{self.metric}"))
-
-
 def write(state: State, storage: Storage) -> None:
-    """Let others see how far a study is."""
-    storage.write(_file(state.study, storage), {**asdict(state), "pid": os.getpid()})
+    """Let others see how far a study is; a disk that is full or a bucket that is away is not this file's to tell."""
+    with suppress(OSError, UserError):
+        storage.write(storage.live(state.study), asdict(state))
 
 
 def remove(study: str, storage: Storage) -> None:
     """Say that nobody carries a study out any more."""
-    storage.remove(_file(study, storage))
+    storage.remove(storage.live(study))
 
 
 def read(study: str, storage: Storage) -> State | None:
     """Return how far a study under way is, None where nobody carries it out or its driver fell silent."""
-    raw = storage.read(_file(study, storage))
+    raw = storage.read(storage.live(study))
     if not isinstance(raw, Mapping):
         return None
     try:
@@ -189,7 +119,3 @@ def read(study: str, storage: Storage) -> State | None:
 def best_first(arms: Sequence[ArmState]) -> list[ArmState]:
     """Return the arms, the best value first, then those that have none yet."""
     return sorted(arms, key=lambda arm: arm.worth, reverse=True)
-
-
-def _file(study: str, storage: Storage) -> Path:
-    return storage.live(study)

@@ -7,24 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sweeper.ledger.storage import Storage
 from sweeper.running.heartbeats import curve_so_far
+from sweeper.running.watched import RunState
 from sweeper.tracking.connection import Shown
 from sweeper.tracking.view import NAME, PARENT, Point, Position
-
-
-class UnderWay(Protocol):
-    """A run that a worker carries out now, of an arm, since a Unix time."""
-
-    key: str
-    arm: str
-    arm_key: str
-    configuration: int
-    stage: str
-    seed: int
-    began: float
 
 
 @dataclass
@@ -39,7 +28,7 @@ class Live:
     def __post_init__(self) -> None:
         self.shown: dict[str, tuple[Shown, int]] = {}  # with the last epoch that is there
 
-    def update(self, runs: Iterable[UnderWay], parents: Mapping[Position, Shown]) -> None:
+    def update(self, runs: Iterable[RunState], parents: Mapping[Position, Shown]) -> None:
         """Show what these runs have logged since the last time, and take away the others."""
         running = {run.key: run for run in runs}
         for key in self.shown.keys() - running.keys():
@@ -67,7 +56,7 @@ def points(curve: Iterable[Mapping[str, float]], after: int, began: float) -> li
     ]
 
 
-def _tags(run: UnderWay, parent: Shown) -> dict[str, str]:
+def _tags(run: RunState, parent: Shown) -> dict[str, str]:
     final = "final " * (run.stage == "final")
     return {
         NAME: f"{run.arm} #{run.configuration}, {final}seed {run.seed}",

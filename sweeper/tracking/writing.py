@@ -22,9 +22,10 @@ from sweeper.ledger.history import History
 from sweeper.ledger.records import Record, RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import masked, one_line
+from sweeper.running.watched import RunState
 from sweeper.tracking import predictions, view
 from sweeper.tracking.connection import SERVED, Artifacts, Shown, connect, folder_of, make, runs_of
-from sweeper.tracking.live import Live, UnderWay
+from sweeper.tracking.live import Live
 from sweeper.tracking.view import CURVE, NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
 Values = Mapping[str, Any]
@@ -52,7 +53,7 @@ class Tracker:
         storage: Storage,
         ledger: Ledger,
         uri: str | None = None,
-        under_way: Callable[[], Iterable[UnderWay]] = tuple,
+        under_way: Callable[[], Iterable[RunState]] = tuple,
     ) -> None:
         self.study, self.storage, self.ledger, self.under_way = study, storage, ledger, under_way
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.root}/mlflow.db"
@@ -147,7 +148,7 @@ class Mirror:
             else:
                 self.children[place] = run
 
-    def update(self, records: Sequence[Record], closing: bool, under_way: Iterable[UnderWay] = ()) -> None:
+    def update(self, records: Sequence[Record], closing: bool, under_way: Iterable[RunState] = ()) -> None:
         """Write what the ledger has and MLflow has not, and how far the runs under way are.
 
         Raises whatever went wrong, after trying the rest.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweeper.ledger.storage import Storage
+from sweeper.models.errors import UserError
 from sweeper.running import heartbeats
 from sweeper.running.heartbeats import FILE, Heart, curve_so_far
 
@@ -49,6 +50,21 @@ def test_an_ended_run_has_no_heartbeat(storage, clock):
         heart({"epoch": 1})
         assert (storage.run("abc") / FILE).exists()
     assert not (storage.run("abc") / FILE).exists()
+
+
+def test_a_bucket_that_is_away_fails_no_run(storage, clock, monkeypatch):
+    def away(*_):
+        raise UserError("bucket 'b' cannot be used (EndpointConnectionError)")
+
+    with Heart(order(storage)) as heart:
+        clock[0] += 5
+        heart({"epoch": 1})
+        for name in ("write", "remove", "read"):
+            monkeypatch.setattr(Storage, name, away)
+        clock[0] += 5
+        heart({"epoch": 2})
+        assert curve_so_far(storage, "abc") == []
+    assert heart.beats == 2
 
 
 def test_a_short_run_writes_none(storage, clock):

@@ -6,18 +6,22 @@ import io
 import re
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from sweeper import cli
 from sweeper.ledger.records import RunRecord
+from sweeper.ledger.storage import Storage
 from sweeper.ledger.uris import open_storage
+from sweeper.models.errors import UserError
 from sweeper.planning.planner import Planner
+from sweeper.running import watched as under_way
+from sweeper.running.watched import Watched
 from sweeper.service import state
 from sweeper.service.progress import AROUND, Progress, line, tables
 from sweeper.service.session import announcement
-from sweeper.service.state import Watched
 from sweeper.study.schema import parse
 from sweeper.study.unfold import unfold
 
@@ -52,7 +56,7 @@ def progress(watched):
 def beats(watched, key, epoch):
     """Let a run have begun long ago and tell of an epoch."""
     run = watched.runs[key]
-    watched.runs[key] = state.replace(run, began=time.time() - 60)
+    watched.runs[key] = replace(run, began=time.time() - 60)
     entry = {"epoch": epoch, "validation/accuracy": 0.5 + epoch / 100}
     watched.storage.write(watched.storage.run(key) / "heartbeat.json", {"at": 0, "curve": [entry]})
 
@@ -86,7 +90,7 @@ def test_a_run_that_ended_is_no_longer_running(progress, watched):
 
 def test_heartbeats_are_read_once_in_a_beat(progress, watched, monkeypatch):
     reads = []
-    monkeypatch.setattr(state, "curve_so_far", lambda storage, key: reads.append(key) or [])
+    monkeypatch.setattr(under_way, "curve_so_far", lambda storage, key: reads.append(key) or [])
     for _ in range(50):
         watched.look()
     assert len(reads) == 1  # the other run has just begun
@@ -106,6 +110,16 @@ def test_a_driver_that_fell_silent_is_not_at_work(progress, storage, monkeypatch
     later = time.time() + state.SILENT_BEATS * storage.beat_seconds + 1
     monkeypatch.setattr(state.time, "time", lambda: later)
     assert state.read("far", storage) is None
+
+
+def test_a_bucket_that_is_away_is_no_end_of_a_study(progress, storage, monkeypatch):
+    def away(*_):
+        raise UserError("bucket 'b' cannot be used (EndpointConnectionError)")
+
+    for name in ("write", "read"):
+        monkeypatch.setattr(Storage, name, away)
+    progress.show()
+    assert progress.state(0).finished == 1
 
 
 @pytest.mark.parametrize("damaged", ["", "{", "[]", '{"study": 3}', "null"])
