@@ -44,7 +44,8 @@ class Planner:
         self.taken: dict[str, Run] = {}
         self.trained: set[str] = set()
         self.training: set[str] = set()
-        share = study.search.hours * 3600 / len(arms) if study.search.hours and arms else math.inf
+        searching = sum(arm.size(study.search) > 1 for arm in arms)
+        share = study.search.hours * 3600 / searching if study.search.hours and searching else math.inf
         self.races = [Race(study, arm, self, proposed.get(arm.key, {}), note, sampled, share) for arm in arms]
         self.turn = 0
 

@@ -53,7 +53,8 @@ def _within(history: History) -> str:
         if number := len({run.configuration for run in history.searched[arm.key]}):
             tried.setdefault(arm.axes["method"], set()).add(number)
     counts = ", ".join(f"{name} {_range(numbers)}" for name, numbers in tried.items())
-    each = _time(plan.search.hours * 3600 / len(plan.arms))
+    searching = sum(arm.size != 1 for arm in plan.arms)
+    each = _time(plan.search.hours * 3600 / max(searching, 1))
     return f", as many as fit into {each} of runs for each arm (tried: {counts or 'none yet'})"
 
 

@@ -125,7 +125,7 @@ class Search(Strict):
     configurations: Annotated[int, Field(ge=1)] = 8
     """How many are tried of each arm, the published defaults first."""
     hours: Annotated[float, Field(gt=0)] | None = None
-    """Of search runs, added up over all; every arm has an equal share of them."""
+    """Of search runs, added up over all; arms share them equally."""
     seeds: Seeds = [0, 1]
     """The tuning seeds."""
     sampler: Sampler = "tpe"

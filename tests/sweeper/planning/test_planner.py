@@ -387,6 +387,17 @@ def test_a_time_for_searching_is_shared_equally_and_slow_methods_try_fewer(slots
     assert "as many as fit into 15 s of runs for each arm (tried: joint 7, ogm 2, label_smoothing 7)" in said
 
 
+def test_an_arm_with_nothing_to_search_takes_no_share_of_the_time():
+    fixed = {"name": "label_smoothing", "space": {"train.lr": 0.1, "eps": 0.1}}
+    both = study_of({"hours": 2 * 15 / 3600}, methods=["joint", fixed])
+    life = simulate(both, slow)
+    assert {race.arm.method.name: len(race.configurations) for race in life.planner.races} == {
+        "joint": 9,
+        "label_smoothing": 1,
+    }
+    assert "as many as fit into 30 s of runs for each arm" in " ".join(caption(history_of(life)))
+
+
 def test_a_time_too_short_for_anything_leaves_the_published_defaults():
     life = simulate(study_of({"hours": 1e-6}))
     assert {run.configuration for run in life.ran} == {0}
