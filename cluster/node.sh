@@ -29,7 +29,7 @@ case ${1:-} in
     export MLFLOW_ARTIFACTS_DESTINATION=${MLFLOW_ARTIFACTS_DESTINATION:-$SWEEPER_STORAGE/mlartifacts}
     export MLFLOW_PORT=${MLFLOW_PORT:-5000} MLFLOW_DISABLE_TELEMETRY=true
     export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # eight processes that nothing here asks for
-    exec mlflow server --host 127.0.0.1 --workers 1
+    exec mlflow server --host 127.0.0.1 --workers 1 --app-name sweeper
     ;;
   head)
     exec ray start --head --port="${RAY_PORT:-6379}" --dashboard-host=127.0.0.1 "${@:2}" ${RAY_START_OPTIONS:-}

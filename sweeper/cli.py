@@ -25,6 +25,7 @@ from sweeper.commands import (
     storage,
     studies,
     transfer,
+    ui,
 )
 from sweeper.ledger.uris import named
 from sweeper.models.errors import UserError, one_line
@@ -38,6 +39,7 @@ COMMANDS = {
     **catalogue.COMMANDS,
     **storage.COMMANDS,
     **transfer.COMMANDS,
+    **ui.COMMANDS,
     **completion.COMMANDS,
 }
 

@@ -96,7 +96,7 @@ def importers(library: str) -> set[str]:
     [
         ("ray.tune", {"sweeper.running.tune"}),
         ("ray.train", {"sweeper.running.ranks"}),
-        ("mlflow", {"sweeper.tracking.connection", "sweeper.tracking.writing"}),
+        ("mlflow", {f"sweeper.tracking.{name}" for name in ("connection", "server", "writing")}),
         ("optuna", {"sweeper.planning.proposals", "sweeper.reports.searches"}),
         (
             "matplotlib",

@@ -24,6 +24,8 @@ from sweeper.models.errors import UserError, choose, masked, one_line
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from sweeper.ledger.storage import Storage
+
 SERVED = "mlflow-artifacts:/"  # what the server that shows an artifact knows the place of
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # else a call to a dead server lasts minutes
@@ -99,6 +101,16 @@ class Artifacts:
         if self.folder is None or not run.artifacts.startswith(SERVED):
             return None
         return self.folder / run.artifacts.removeprefix(SERVED)
+
+
+def uri_of(storage: Storage) -> str:
+    """Return where the studies of a storage are shown: MLFLOW_TRACKING_URI, or the database in the storage."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or embedded(storage)
+
+
+def embedded(storage: Storage) -> str:
+    """Return the URI of the database in a storage."""
+    return f"sqlite:///{storage.root}/mlflow.db"
 
 
 def connect(uri: str) -> MlflowClient:

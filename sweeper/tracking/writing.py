@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import sys
@@ -24,7 +23,7 @@ from sweeper.ledger.storage import Storage
 from sweeper.models.errors import masked, one_line
 from sweeper.running.watched import RunState
 from sweeper.tracking import predictions, view
-from sweeper.tracking.connection import SERVED, Artifacts, Shown, connect, folder_of, make, runs_of
+from sweeper.tracking.connection import SERVED, Artifacts, Shown, connect, embedded, make, runs_of, uri_of
 from sweeper.tracking.live import Live
 from sweeper.tracking.view import CURVE, NAME, NOTE, PARENT, STATUS, VIEW, Configuration, Point, Position
 
@@ -56,7 +55,7 @@ class Tracker:
         under_way: Callable[[], Iterable[RunState]] = tuple,
     ) -> None:
         self.study, self.storage, self.ledger, self.under_way = study, storage, ledger, under_way
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.root}/mlflow.db"
+        self.uri = uri or uri_of(storage)
         self.page = ""
         self.where = masked(self.uri)  # a password is not for the terminal
         self.error: Exception | None = None
@@ -86,10 +85,10 @@ class Tracker:
         """Return the line that opens the user interface, and where in it the study is."""
         if self.uri.startswith("http"):
             return f"{self.where.rstrip('/')}/{self.page}"
-        command = f"mlflow ui --backend-store-uri {shlex.quote(self.where)}"
-        if folder := folder_of(self.uri):
-            command += f" --artifacts-destination {shlex.quote(str(folder))}"
-        return f"{command} --port 5000  # then open http://localhost:5000/{self.page}"
+        command = f"sweeper ui --storage {shlex.quote(self.storage.address(self.storage.root))}"
+        if self.uri != embedded(self.storage):
+            command = f"MLFLOW_TRACKING_URI={shlex.quote(self.where)} {command}"
+        return f"{command}  # then open http://localhost:5000/{self.page}"
 
     def _work(self) -> None:
         mirror, records, failures = None, [], 0
@@ -310,7 +309,8 @@ class Mirror:
         if status == "RUNNING" != run.status:
             self.client.update_run(run.id, status)
         elif status != run.status:
-            self.client.set_terminated(run.id, status, _ms(end))
+            # a configuration may be noted as begun after its first run, as that is when it is first shown
+            self.client.set_terminated(run.id, status, max(_ms(end), run.start))
         run.status = status
 
 

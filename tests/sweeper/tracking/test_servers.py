@@ -123,7 +123,7 @@ def test_a_study_is_kept_by_the_server_in_the_database_and_the_bucket(served, sw
 def test_a_study_writes_to_the_database_itself(lab, sweeper, study_file, tmp_path):
     told = sweeper("run", study_file(study="direct"), MLFLOW_TRACKING_URI=lab.database)
     assert table(sweeper("report", "direct", "--from-mlflow", lab.database)) == table(told)
-    assert "mlflow ui --backend-store-uri 'postgresql+psycopg2://***@127.0.0.1" in told.stdout
+    assert "MLFLOW_TRACKING_URI='postgresql+psycopg2://***@127.0.0.1" in told.stdout
     doctor = sweeper("doctor", MLFLOW_TRACKING_URI=lab.database)
     said = {"out": told.stdout, "err": told.stderr, "doctor": doctor.stdout}
     everywhere = {name: text.encode() for name, text in said.items()} | files(tmp_path / "store")

@@ -241,7 +241,7 @@ def test_an_experiment_is_a_study_described_with_its_table(shown):
     note = view.experiment.tags["mlflow.note.content"]
     assert "| joint" in note
     assert view["study"].data.tags["mlflow.note.content"] == note
-    assert f"sqlite:///{storage.root}/mlflow.db" in tracker.how_to_open()
+    assert tracker.how_to_open().startswith(f"sweeper ui --storage {storage.root}  # ")
     assert f"#/experiments/{view.experiment.experiment_id}/runs" in tracker.how_to_open()
 
 
@@ -621,6 +621,15 @@ def test_it_follows_a_study_that_goes_on(storage):
     mirror(storage)
     assert View(storage).statuses()["joint #0"] == "FINISHED"
     assert View(storage)["joint #0"].data.metrics["test.accuracy.n"] == 1
+
+
+def test_what_is_shown_after_its_first_run_ended_lasts_no_negative_time(storage):
+    append(storage, [plan(), proposed("joint", 0)])
+    mirror(storage)
+    append(storage, [run("joint", 0, "search", 0)])
+    mirror(storage)
+    info = View(storage)["joint #0"].info
+    assert info.end_time == info.start_time > STARTED * 1000
 
 
 def test_a_run_carried_out_again_takes_the_place_of_the_failed_one(storage):
