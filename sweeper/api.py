@@ -47,7 +47,7 @@ def run(
     one keeps its signal handlers, has no Ray, and lives on whatever becomes of it. Raises UserError for what cannot be
     run, KeyboardInterrupt once an interrupted study has saved its state, and RuntimeError if the process is lost.
     """
-    wanted, place = Study.of(study), str(storage or named())
+    wanted, place = Study.of(study), str(named() if storage is None else storage)
     with tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
         file = Path(folder, "study.yaml")
         file.write_text(dump(wanted))
@@ -67,7 +67,7 @@ def load(study: str, storage: Path | str | None = None, *, from_mlflow: str | No
         from sweeper.tracking.connection import fetch_records
 
         return Results(History.of(study, fetch_records(from_mlflow, study)), lambda _: [])
-    place = locate(str(storage or named()))
+    place = locate(str(named() if storage is None else storage))
     ledger = place.open_ledger()
     ledger.warn()
     return Results(History.read(study, ledger), place.curve)

@@ -68,14 +68,9 @@ def _report(options: argparse.Namespace) -> int:
 
 def _history(options: argparse.Namespace) -> History:
     """Return the history of the named study, from the storage or from a tracking server."""
-    from sweeper.ledger.history import History
-    from sweeper.ledger.uris import locate
+    from sweeper.api import load
 
-    if options.from_mlflow:
-        from sweeper.tracking.connection import fetch_records
-
-        return History.of(options.study, fetch_records(options.from_mlflow, options.study))
-    return History.read(options.study, readable(locate(options.storage)))
+    return load(options.study, options.storage, from_mlflow=options.from_mlflow).history
 
 
 def _board(options: argparse.Namespace) -> str:

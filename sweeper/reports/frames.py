@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
 from sweeper.reports.cells import NOTHING, Cell
 from sweeper.reports.tables import Labels, Table
+from sweeper.reports.tidy import OF_RUN, Row, places
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Index
 
 Curve = list[dict[str, float]]  # by epoch
-Place = dict[str, Any]  # where a run belongs: the columns OF_RUN
-OF_RUN = ("dataset", "encoders", "fusion", "method", "configuration", "stage", "seed")
 NUMBERS = (*OF_RUN, "split", "condition", "metric", "value", "status", "epochs", "seconds", "key")
 CURVES = (*OF_RUN, "epoch", "quantity", "value", "key")
 MARKS = {1: "<b>{}</b>", 2: "<u>{}</u>"}
@@ -150,15 +149,8 @@ def _metrics(run: RunRecord, conditions: Sequence[str]) -> Iterator[tuple[str, s
             yield from ((split, condition, metric, value) for metric, value in scores.items())
 
 
-def _runs(history: History) -> Iterator[tuple[Place, RunRecord]]:
-    """Yield every search run, and every final run of what is selected, with the place it has in this study.
-
-    What was carried out for another study, or more than once, counts once, as what came of it in the end.
-    """
-    used = {(arm, number, "search", run.seed): run.key for arm, number, run in history.search_runs}
-    for arm, chosen in history.selected.items():
-        used |= {(arm, chosen.configuration, "final", seed): key for seed, key in chosen.runs.items()}
-    axes = {arm.key: {axis: arm.axes[axis] for axis in OF_RUN[:4]} for arm in history.plan.arms}
-    for (arm, number, stage, seed), key in used.items():
+def _runs(history: History) -> Iterator[tuple[Row, RunRecord]]:
+    """Yield every search run, and every final run of what is selected, with the place it has in this study."""
+    for place, key in places(history):
         if key in history.runs:
-            yield axes[arm] | {"configuration": number, "stage": stage, "seed": seed}, history.runs[key]
+            yield place, history.runs[key]

@@ -1,4 +1,4 @@
-"""A study's final runs as a tidy table: a row for each arm, test condition, metric and report seed."""
+"""A study's runs as tidy rows: where each stands in the study, and what the final ones measured."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ from collections.abc import Iterator
 from typing import Any
 
 from sweeper.ledger.history import History
-from sweeper.ledger.records import ArmPlan
 
-COLUMNS = (
-    *("dataset", "encoders", "fusion", "method", "configuration", "stage", "seed"),
-    *("condition", "metric", "value", "status", "epochs", "seconds", "key"),
-)
+OF_RUN = ("dataset", "encoders", "fusion", "method", "configuration", "stage", "seed")
+COLUMNS = (*OF_RUN, "condition", "metric", "value", "status", "epochs", "seconds", "key")
 Row = dict[str, Any]
 
 
-def rows(history: History) -> Iterator[Row]:
-    """Yield {column: value}; what was planned but not measured has one row, of the selection metric without a value.
+def places(history: History) -> Iterator[tuple[Row, str]]:
+    """Yield the place OF_RUN of every search run and of every planned final run, and its key, empty if it has none.
 
-    Its status says why: pruned, diverged, failed or preempted, or `missing` where there is no run.
+    What was carried out for another study, or more than once, counts once, as what came of it in the end.
     """
-    for arm in history.plan.arms:
+    axes = {arm.key: {axis: arm.axes[axis] for axis in OF_RUN[:4]} for arm in history.plan.arms}
+    searched = {(arm, number, run.seed): run.key for arm, number, run in history.search_runs}
+    for (arm, number, seed), key in searched.items():
+        yield axes[arm] | {"configuration": number, "stage": "search", "seed": seed}, key
+    for arm, own in axes.items():
+        chosen = history.selected.get(arm)
+        number, keys = (chosen.configuration, chosen.runs) if chosen else (None, {})
         for seed in history.plan.final.seeds:
+            yield own | {"configuration": number, "stage": "final", "seed": seed}, keys.get(seed, "")
+
+
+def rows(history: History) -> Iterator[Row]:
+    """Yield {column: value} of the planned final runs: a row for each arm, test condition, metric and report seed.
+
+    What was planned but not measured has one row, of the selection metric without a value. Its status says why:
+    pruned, diverged, failed or preempted, or `missing` where there is no run.
+    """
+    for place, key in places(history):
+        if place["stage"] == "final":
             for condition in history.plan.conditions:
-                yield from _of(history, arm, seed, condition)
+                yield from _of(history, place | {"condition": condition}, key)
 
 
-def _of(history: History, arm: ArmPlan, seed: int, condition: str) -> Iterator[Row]:
-    chosen = history.selected.get(arm.key)
-    key = chosen.runs.get(seed, "") if chosen else ""
+def _of(history: History, place: Row, key: str) -> Iterator[Row]:
     run, last = history.runs.get(key), history.latest.get(key)
-    measured = run.metrics.get(f"test/{condition}") if run else None
+    measured = run.metrics.get(f"test/{place['condition']}") if run else None
     told = run if measured else last
-    common = {
-        **arm.axes,
-        "configuration": chosen.configuration if chosen else "",
-        "stage": "final",
-        "seed": seed,
-        "condition": condition,
-    }
     cost = {"epochs": told.epochs, "seconds": told.seconds, "key": key} if told else {"key": key}
     if not measured:
         status = last.status if last and not last.done else "missing"
@@ -48,7 +53,7 @@ def _of(history: History, arm: ArmPlan, seed: int, condition: str) -> Iterator[R
     else:
         status = "done"
     for metric, value in measured.items():
-        yield {**common, "metric": metric, "value": value, "status": status, **cost}
+        yield {**place, "metric": metric, "value": value, "status": status, **cost}
 
 
 def written(history: History) -> str:
