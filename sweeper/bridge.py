@@ -9,7 +9,15 @@ from sweeper.models.data.noise.conditions import effects, levels
 from sweeper.models.data.noise.conditions import parameters as condition_parameters
 from sweeper.models.data.noise.conditions import parse as parse_condition
 from sweeper.models.data.noise.corruptions import CORRUPTIONS
-from sweeper.models.maths.metrics import METRICS, OF_TASK, check_metric, direction, full_metric, is_share
+from sweeper.models.maths.metrics import (
+    METRICS,
+    OF_TASK,
+    check_measured,
+    check_metric,
+    direction,
+    full_metric,
+    is_share,
+)
 from sweeper.models.pretrained import local, located
 from sweeper.models.schema.digest import code_digest
 from sweeper.models.schema.entries import Entry, entries, entry
@@ -36,6 +44,7 @@ __all__ = [
     "check_builds",
     "check_condition",
     "check_fusion",
+    "check_measured",
     "check_method",
     "check_metric",
     "chosen_augmentations",

@@ -5,13 +5,13 @@ Shapes: N rows, C classes, L labels, D features. Importing this module loads no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sweeper.models.errors import UserError, choose
+from sweeper.models.errors import Misfit, UserError, choose
 from sweeper.models.schema.entries import Entry, entry
 from sweeper.models.schema.plugins import full_name
 
@@ -97,6 +97,8 @@ METRICS: dict[str, Definition] = {
 }
 DIRECTIONS = {name: metric.direction for name, metric in METRICS.items()}
 OF_EVERY_TASK = ("loss", "gap", "modality_distance", "weight")
+OF_SEVERAL = ("gap", "modality_distance", "acc_upper", "acc_lower", "correlation")  # modalities together
+NEVER_ALONE = (*OF_SEVERAL, "coverage", "rejected_error")  # which no modality has by itself
 OF_TASK: dict[str, tuple[str, ...]] = {
     "classification": (
         *("accuracy", "macro_f1", "weighted_f1", "map", "ece", "aurc", "acc_upper", "acc_lower"),
@@ -141,8 +143,22 @@ def check_metric(name: str, task: str) -> None:
     if added := _added(name):
         if task not in added.facts["tasks"]:
             raise UserError(f"metric {added.full!r} is for {', '.join(added.facts['tasks'])}, not for {task}")
-    elif choose("metric", name.partition("/")[0], OF_TASK[task], task) == name == "weight":
+        return
+    own, _, modality = name.partition("/")
+    if choose("metric", own, OF_TASK[task], task) == name == "weight":
         raise UserError("metric 'weight' is that of a modality; write weight/<modality>")
+    if modality and own in NEVER_ALONE:
+        raise UserError(f"metric {own!r} is never that of one modality; leave out '/{modality}'")
+
+
+def check_measured(name: str, modalities: Collection[str]) -> None:
+    """Raise Misfit unless whoever always reads these modalities, and no other, is measured by the metric `name`."""
+    own, _, modality = name.partition("/")
+    has = ", ".join([own] * (own != "weight") + [f"{own}/{m}" for m in modalities])
+    if own in OF_SEVERAL and len(modalities) < 2:
+        raise Misfit(f"metric {name!r} is of several modalities together, which it does not always read")
+    if modality and modality not in modalities:
+        raise Misfit(f"metric {name!r} is of a modality that it does not always read; it has {has or 'none'}")
 
 
 def _added(name: str) -> Entry | None:

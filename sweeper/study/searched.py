@@ -114,6 +114,13 @@ def _modalities(method: Entry, fixed: Values, domains: Space, modalities: list[s
         raise Misfit(str(error)) from None
 
 
+def always_read(method: Entry, domains: Space, used: list[str]) -> list[str]:
+    """Return which of the modalities that an arm reads all of its configurations do."""
+    parameter = space.read_file(method.full).get("per_modality")
+    named = {value for value in domains[parameter].choices if value} if parameter in domains else set()
+    return used if not named else [m for m in used if named == {m}]
+
+
 def _reachable(domains: Space, known: Values, schema: Mapping[str, Parameter], where: str) -> Space:
     """Return the domains whose conditions can hold, in an order in which those stand first that others depend on.
 

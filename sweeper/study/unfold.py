@@ -130,6 +130,7 @@ def _arm(
         reads = chosen.facts["reads"]
     own = {**data.space, **encoders.space, **entry.space, **more}
     fixed, domains, published, used = searched.space_of(study, method, entry, encoders, data.inputs, own)
+    bridge.check_measured(study.select.metric, searched.always_read(method, domains, used))
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
     there = {*inputs, *(spec.kind for spec in inputs.values())}
@@ -185,8 +186,8 @@ def _check_metrics(study: Study, data: Data, everywhere: set[str]) -> None:
     for metric in (study.select.metric, *study.report.metrics):
         bridge.check_metric(metric, data.task)
         _, modal, modality = metric.partition("/")
-        if modal and not modality.startswith("hit:"):
-            selects = metric == study.select.metric
+        selects = metric == study.select.metric
+        if modal and (selects or not modality.startswith("hit:")):
             place = "select.metric" if selects else "report.metrics"
             choose("modality", modality, data.inputs if selects else everywhere, f"{place} {metric!r}")
 

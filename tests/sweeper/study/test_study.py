@@ -40,8 +40,8 @@ plugins: [my_package.my_method]
 """
 
 
-def unfold(**changes):
-    return unfolding.unfold(study.parse({**BASE, **changes}))
+def unfold(unfit=None, **changes):
+    return unfolding.unfold(study.parse({**BASE, **changes}), unfit=unfit)
 
 
 def refusal(**changes):
@@ -213,6 +213,8 @@ def test_yaml_is_read_as_it_is_meant(text, value):
         ({"train": {"optimizer": "lion"}}, "train.optimizer is 'lion'; admissible: sgd | adam | adamw"),
         ({"select": {"metric": "acuracy"}}, "unknown metric 'acuracy'; did you mean 'accuracy'"),
         ({"select": {"metric": "accuracy/m3"}}, "unknown modality 'm3' in select.metric 'accuracy/m3'"),
+        ({"select": {"metric": "accuracy/hit:none"}}, "unknown modality 'hit:none' in select.metric"),
+        ({"select": {"metric": "gap/m0"}}, "metric 'gap' is never that of one modality; leave out '/m0'"),
         ({"select": {"on": "test"}}, "unknown select.on 'test' in study; admissible: validation"),
         ({"conditions": ["clean", "clean"]}, "conditions is ['clean', 'clean']; it names 'clean' twice"),
         ({"conditions": []}, "conditions is []; it must not be empty"),
@@ -234,6 +236,33 @@ def test_yaml_is_read_as_it_is_meant(text, value):
 )  # fmt: skip
 def test_what_is_wrong_is_told_in_one_sentence(changes, sentence):
     assert sentence in refusal(**changes)
+
+
+@pytest.mark.parametrize(
+    ("metric", "modality", "sentence"),
+    [
+        ("accuracy/m0", "m1", "of a modality that it does not always read; it has accuracy, accuracy/m1"),
+        ("accuracy/m0", {"choice": ["m0", "m1"]}, "that it does not always read; it has accuracy"),
+        ("weight/m0", "m1", "that it does not always read; it has weight/m1"),
+        ("gap", "m0", "metric 'gap' is of several modalities together, which it does not always read"),
+        ("acc_upper", {"choice": ["m0", "m1"]}, "'acc_upper' is of several modalities together"),
+    ],
+)  # fmt: skip
+def test_an_arm_that_the_selecting_metric_cannot_measure_is_refused_or_left_out(metric, modality, sentence):
+    alone = {"name": "unimodal", "space": {"modality": modality}}
+    changes = {"methods": ["joint", alone], "select": {"metric": metric}}
+    told = refusal(**changes)
+    assert told.startswith("arm synthetic/default/none/unimodal: ")
+    assert sentence in told
+    unfit = []
+    assert [arm.axes["method"] for arm in unfold(**changes, unfit=unfit)] == ["joint"]
+    assert [sentence in one.reason for one in unfit] == [True]
+
+
+def test_a_metric_of_a_modality_selects_where_all_configurations_read_it():
+    alone = {"name": "unimodal", "space": {"modality": "m0"}}
+    both = unfold(methods=["joint", alone], select={"metric": "accuracy/m0"})
+    assert [arm.metric for arm in both] == ["accuracy/m0"] * 2
 
 
 @pytest.mark.parametrize("key", ["study", "dataset", "methods"])
