@@ -33,15 +33,18 @@ from sweeper.models.errors import UserError, one_line
 COMMANDS = {
     **studies.COMMANDS,
     **status.COMMANDS,
+    **ui.COMMANDS,
     **reports.COMMANDS,
     **figures.COMMANDS,
     **replay.COMMANDS,
     **catalogue.COMMANDS,
     **storage.COMMANDS,
     **transfer.COMMANDS,
-    **ui.COMMANDS,
     **completion.COMMANDS,
 }
+
+
+STORAGE = "where all is kept: a folder, or s3://bucket/prefix; else SWEEPER_STORAGE, else sweeps"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         own = commands.add_parser(name, help=command.text, description=command.text)
-        own.add_argument("--storage", default=named(), metavar="DIR-OR-URI")
+        own.add_argument("--storage", default=named(), metavar="DIR-OR-URI", help=STORAGE)
         command.arguments(own)
     top.set_defaults(parser=top, commands=commands.choices)
     return top

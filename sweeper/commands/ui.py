@@ -9,10 +9,9 @@ from sweeper.commands.base import Command
 
 
 def _arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--host", default="127.0.0.1", help="the address it is served at; this machine's own"
-    )
-    command.add_argument("--port", type=int, default=5000, metavar="N")
+    where = "where to listen (127.0.0.1, for this machine alone)"
+    command.add_argument("--host", default="127.0.0.1", help=where)
+    command.add_argument("--port", type=int, default=5000, metavar="N", help="5000, unless given")
 
 
 def _ui(options: argparse.Namespace) -> NoReturn:

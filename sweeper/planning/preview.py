@@ -141,7 +141,7 @@ def _demand(study: Study, plans: Sequence[ArmPlan]) -> str:
     need = study.resources
     each = f"{need.cpus:g} CPU" + (f" and {need.gpus:g} GPU" if need.gpus else "")
     workers = f"{need.workers} workers with " if need.workers > 1 else ""
-    return f"at once: up to {_at_once(study, plans)} runs, each of {workers}{each}"
+    return f"at once: up to {_at_once(study, plans)} runs where they fit, each of {workers}{each}"
 
 
 def _at_once(study: Study, plans: Sequence[ArmPlan]) -> int:
@@ -155,7 +155,7 @@ def reached(plan: Announced, ledger: Ledger) -> dict[str, Any]:
     arms = {arm.key for arm in plan.arms}
     selected = {record.arm for record in ledger.of(Selected, study=[plan.study])} & arms
     runs: dict[str, dict[str, int]] = {}
-    for (stage, status), n in sorted(ledger.tally(arms).items()):
+    for (stage, status), n in sorted(ledger.tally(arms).items(), key=lambda own: (own[0][0] == "final", own)):
         runs.setdefault(stage, {})[status] = n
     return {"study": plan.study, "arms": len(arms), "selected": len(selected), "runs": runs}
 

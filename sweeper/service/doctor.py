@@ -51,6 +51,7 @@ def checks(storage: str, data_root: Path | None) -> Iterator[Check]:
 def _versions() -> Iterator[Check]:
     if not CONSTRAINTS.exists():
         return
+    differ = False
     for line in CONSTRAINTS.read_text().splitlines():
         name, equals, pinned = line.partition("==")
         if not equals:
@@ -59,11 +60,14 @@ def _versions() -> Iterator[Check]:
             found = version(name)
         except PackageNotFoundError:
             use = OPTIONAL.get(name)
+            differ |= use is None
             yield use is not None, f"{name} is not installed" + (f" (needed for {use} only)" if use else "")
             continue
         if found.split("+")[0] != pinned:
+            differ = True
             yield False, f"{name} {found} is installed, {pinned} is pinned in constraints.txt"
-    yield True, "installed versions were compared with constraints.txt"
+    if not differ:
+        yield True, "what is installed has the versions of constraints.txt"
 
 
 def _resources() -> Iterator[Check]:

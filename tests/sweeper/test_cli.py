@@ -199,11 +199,11 @@ def test_status_says_how_far_every_study_is(said, begun, tmp_path):
     begun(5)
     assert said("status") == (0, "tiny: 0 of 2 arms selected; 5 search done\n", "")
     begun()
-    everything = "tiny: 2 of 2 arms selected; 4 final done, 10 search done\n"
+    everything = "tiny: 2 of 2 arms selected; 10 search done, 4 final done\n"
     assert said("status") == said("status", "tiny") == (0, everything, "")
     begun(0, study="another")
     assert said("status", "tiny")[1] == everything
-    assert "another: 0 of 2 arms selected; 4 final done, 10 search done\n" in said("status")[1]
+    assert "another: 0 of 2 arms selected; 10 search done, 4 final done\n" in said("status")[1]
 
 
 def test_a_line_that_cannot_be_read_is_reported(said, begun, tmp_path):
