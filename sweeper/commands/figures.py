@@ -1,12 +1,19 @@
-"""`sweeper gradcam` and `sweeper search`: figures that are drawn when they are asked for."""
+"""Figures that are drawn when they are asked for: `sweeper gradcam`, `confusion`, `uncertainty` and `search`."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper.commands.base import Command, data_root, readable
 from sweeper.models.errors import UserError
+
+if TYPE_CHECKING:
+    from sweeper.ledger.history import History
+    from sweeper.ledger.storage import Storage
 
 
 def _arguments(command: argparse.ArgumentParser) -> None:
@@ -19,30 +26,59 @@ def _arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _gradcam(options: argparse.Namespace) -> int:
-    from sweeper.ledger.history import History
-    from sweeper.ledger.uris import locate
     from sweeper.service import gradcam
 
-    storage, root = locate(options.storage), data_root(options.data_root)
-    history = History.read(options.study, readable(storage))
+    (history, storage), root = _finished(options), data_root(options.data_root)
     images = gradcam.images_of(history, storage, root)
     modality = gradcam.chosen(options.modality, images, options.study)
-    made, left_out = gradcam.draw(history, storage, root, modality, options.rows)
+    return _told(storage, *gradcam.draw(history, storage, root, modality, options.rows))
+
+
+def _of_study(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", help="the study's name")
+
+
+def _of_confusion(command: argparse.ArgumentParser) -> None:
+    _of_study(command)
+    command.add_argument("--condition", default="clean", help="what the test rows are under")
+    command.add_argument(
+        "--certain", type=float, metavar="U", help="beside it, rows with an uncertainty of at most U"
+    )
+
+
+def _confusion(options: argparse.Namespace) -> int:
+    from sweeper.service import predicted
+
+    history, storage = _finished(options)
+    return _told(storage, *predicted.confusion(history, storage, options.condition, options.certain))
+
+
+def _uncertainty(options: argparse.Namespace) -> int:
+    from sweeper.service import predicted
+
+    history, storage = _finished(options)
+    return _told(storage, *predicted.uncertainty(history, storage))
+
+
+def _finished(options: argparse.Namespace) -> tuple[History, Storage]:
+    """Return the history of the named study and its storage."""
+    from sweeper.ledger.history import History
+    from sweeper.ledger.uris import locate
+
+    storage = locate(options.storage)
+    return History.read(options.study, readable(storage)), storage
+
+
+def _told(storage: Storage, made: Sequence[Path], left_out: Sequence[str]) -> int:
+    """Print the files that are drawn, and which arms are left out."""
     print("\n".join([*(storage.address(path) for path in made), *(f"left out: {why}" for why in left_out)]))
     return 0
 
 
-def _of_search(command: argparse.ArgumentParser) -> None:
-    command.add_argument("study", help="the study's name")
-
-
 def _search(options: argparse.Namespace) -> int:
-    from sweeper.ledger.history import History
-    from sweeper.ledger.uris import locate
     from sweeper.reports.searches import FILE, Searches
 
-    storage = locate(options.storage)
-    history = History.read(options.study, readable(storage))
+    history, storage = _finished(options)
     found, folder = Searches(storage.root / FILE), storage.study(options.study) / "search"
     found.enter(history)
     found.write()
@@ -59,5 +95,7 @@ def _search(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "gradcam": Command("draw where in its images each net of a study looks (Grad-CAM)", _arguments, _gradcam),
-    "search": Command("draw Optuna's plots of a study's search", _of_search, _search),
+    "confusion": Command("draw the confusion matrix of each net of a study", _of_confusion, _confusion),
+    "uncertainty": Command("draw how uncertain each net of a study is under noise", _of_study, _uncertainty),
+    "search": Command("draw Optuna's plots of a study's search", _of_study, _search),
 }

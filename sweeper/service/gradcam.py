@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweeper import bridge
 from sweeper.bridge import Focus
 from sweeper.ledger.history import History
-from sweeper.ledger.records import RunRecord
+from sweeper.ledger.records import ArmPlan, RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError, choose
 from sweeper.reports.figures import file_name
 from sweeper.reports.plots.heatmaps import overlays
+from sweeper.service.kept import each_arm, order_of
 
 
 def draw(
@@ -22,24 +23,16 @@ def draw(
 
     Return the files and, for arms that are left out, why. Raises UserError if that is so of all.
     """
-    found: dict[str, dict[str, Focus]] = {}
-    left_out: list[str] = []
-    for arm in history.plan.arms:
-        final = history.final(arm.key)
-        name = history.names[arm.key]
-        if not final or modality not in arm.reads:
-            left_out.append(
-                f"{name}: {'it does not read ' + modality if final else 'it has no finished run'}"
-            )
-            continue
-        try:
-            focus = _focus(final[min(final)], storage, data_root, modality, rows)
-        except UserError as error:
-            left_out.append(f"{name}: {error}")
-            continue
-        found.setdefault(arm.axes["dataset"], {})[name] = focus
-    if not found:
-        raise UserError(f"study {history.plan.study!r} has no arm to draw; {left_out[0]}")
+
+    def focus(arm: ArmPlan, final: Mapping[int, RunRecord]) -> Focus:
+        if modality not in arm.reads:
+            raise UserError(f"it does not read {modality}")
+        record = final[min(final)]
+        order = order_of(record, storage, data_root)
+        with storage.lend(storage.run(record.key)) as folder:
+            return bridge.gradcam(order["payload"], folder, modality, rows, order["data_root"], storage.cache)
+
+    found, left_out = each_arm(history, focus)
     folder = storage.study(history.plan.study) / "figures"
     made = []
     for dataset, own in found.items():
@@ -57,10 +50,9 @@ def images_of(history: History, storage: Storage, data_root: Path | None) -> lis
     runs = [run for arm in history.selected for run in history.final(arm).values()]
     if not runs:
         raise UserError(f"study {history.plan.study!r} has no finished run; carry it out first")
-    order = _order(runs[0], storage)
+    order = order_of(runs[0], storage, data_root)
     named = order["payload"]["dataset"]
-    root = data_root or (Path(order["data_root"]) if order["data_root"] else None)
-    inputs = bridge.inputs(named["name"], bridge.options_of(named), root=root)
+    inputs = bridge.inputs(named["name"], bridge.options_of(named), root=order["data_root"])
     return [m for m, spec in inputs.items() if spec.kind == "image"]
 
 
@@ -69,19 +61,3 @@ def chosen(modality: str | None, images: Sequence[str], study: str) -> str:
     if not images:
         raise UserError(f"study {study!r} has no modality that is an image")
     return choose("modality", modality or images[0], images, f"the images of study {study!r}")
-
-
-def _order(record: RunRecord, storage: Storage) -> dict:
-    order = storage.order(record.key)
-    if order is None:
-        raise UserError(f"run {record.key} has no run.json; only its record is left")
-    return order
-
-
-def _focus(
-    record: RunRecord, storage: Storage, data_root: Path | None, modality: str, rows: Sequence[int]
-) -> Focus:
-    order = _order(record, storage)
-    root = data_root or (Path(order["data_root"]) if order["data_root"] else None)
-    with storage.lend(storage.run(record.key)) as folder:
-        return bridge.gradcam(order["payload"], folder, modality, rows, root, storage.cache)

@@ -226,7 +226,11 @@ def test_the_overview_takes_the_median_where_data_and_encoders_are_the_papers(bu
 def test_plain_data_hold_the_same_numbers(built):
     found = writers.facts(built)
     first = found["cells"][0]
-    assert (found["study"], first["labels"]["method"], first["same"]["selection"]) == ("quickstart", "mine", False)
+    assert (found["study"], first["labels"]["method"], first["same"]["selection"]) == (
+        "quickstart",
+        "mine",
+        False,
+    )
     assert first["published"] == {"text": "71.20 ± 0.30", "value": 71.2, "std": 0.3, "n": 3}
     assert first["here"] == {"mean": pytest.approx(72.0), "std": pytest.approx(2.0), "n": 3, "planned": 3}
     other = next(cell for cell in found["cells"] if cell["labels"]["method"] == "other")
