@@ -9,7 +9,16 @@ from sweeper.models.data.noise.conditions import effects, levels
 from sweeper.models.data.noise.conditions import parameters as condition_parameters
 from sweeper.models.data.noise.conditions import parse as parse_condition
 from sweeper.models.data.noise.corruptions import CORRUPTIONS
-from sweeper.models.maths.metrics import METRICS, OF_TASK, check_metric, direction, full_metric, is_share
+from sweeper.models.maths.metrics import (
+    METRICS,
+    OF_TASK,
+    check_metric,
+    direction,
+    full_metric,
+    is_share,
+    modality_distance,
+)
+from sweeper.models.maths.planes import neighbours, principal, units
 from sweeper.models.pretrained import local, located
 from sweeper.models.schema.digest import code_digest
 from sweeper.models.schema.entries import Entry, entries, entry
@@ -18,6 +27,7 @@ from sweeper.models.schema.hooks import hooks_of
 from sweeper.models.schema.parameters import REQUIRED, Parameter
 from sweeper.models.schema.plugins import find, full_name, installed, origin
 from sweeper.models.training import settings
+from sweeper.models.training.features import Features, features
 from sweeper.models.training.gradcam import Focus, gradcam
 from sweeper.models.training.run import Order, check_builds, execute, options_of, uncovered, write_json
 from sweeper.models.values import AXES, InputSpec
@@ -29,6 +39,7 @@ __all__ = [
     "OF_TASK",
     "REQUIRED",
     "Entry",
+    "Features",
     "Focus",
     "InputSpec",
     "Order",
@@ -47,6 +58,7 @@ __all__ = [
     "entries",
     "entry",
     "execute",
+    "features",
     "find",
     "fingerprint",
     "fingerprint_files",
@@ -62,13 +74,17 @@ __all__ = [
     "load_dataset",
     "local",
     "located",
+    "modality_distance",
+    "neighbours",
     "options_of",
     "origin",
     "parse_condition",
+    "principal",
     "published",
     "settings",
     "task_of",
     "uncovered",
+    "units",
     "write_json",
     "written",
 ]

@@ -1,4 +1,4 @@
-"""Figures that are drawn when they are asked for: `sweeper gradcam`, `confusion`, `uncertainty` and `search`."""
+"""Figures that are drawn when they are asked for: `sweeper gradcam`, `features`, `confusion`, …"""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def _gradcam(options: argparse.Namespace) -> int:
 
 def _of_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", help="the study's name")
+
+
+def _of_features(command: argparse.ArgumentParser) -> None:
+    _of_study(command)
+    command.add_argument("--data-root", metavar="DIR")
+
+
+def _features(options: argparse.Namespace) -> int:
+    from sweeper.service import features
+
+    history, storage = _finished(options)
+    return _told(storage, *features.draw(history, storage, data_root(options.data_root)))
 
 
 def _of_confusion(command: argparse.ArgumentParser) -> None:
@@ -95,6 +107,9 @@ def _search(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "gradcam": Command("draw where in its images each net of a study looks (Grad-CAM)", _arguments, _gradcam),
+    "features": Command(
+        "draw how each net of a study lays out rows, by modality and fused", _of_features, _features
+    ),
     "confusion": Command("draw the confusion matrix of each net of a study", _of_confusion, _confusion),
     "uncertainty": Command("draw how uncertain each net of a study is under noise", _of_study, _uncertainty),
     "search": Command("draw Optuna's plots of a study's search", _of_study, _search),

@@ -30,7 +30,8 @@ def draw(
         record = final[min(final)]
         order = order_of(record, storage, data_root)
         with storage.lend(storage.run(record.key)) as folder:
-            return bridge.gradcam(order["payload"], folder, modality, rows, order["data_root"], storage.cache)
+            made = bridge.Order(order["payload"], folder, order["data_root"], storage.cache)
+            return bridge.gradcam(made, modality, rows)
 
     found, left_out = each_arm(history, focus)
     folder = storage.study(history.plan.study) / "figures"
