@@ -22,6 +22,9 @@ def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rows", nargs="+", type=int, default=list(range(6)), metavar="N", help="of the test split"
     )
+    command.add_argument(
+        "--epochs", nargs="+", type=int, default=[], metavar="N", help="also after these, trained anew so far"
+    )
     command.add_argument("--data-root", metavar="DIR")
 
 
@@ -31,7 +34,7 @@ def _gradcam(options: argparse.Namespace) -> int:
     (history, storage), root = _finished(options), data_root(options.data_root)
     images = gradcam.images_of(history, storage, root)
     modality = gradcam.chosen(options.modality, images, options.study)
-    return _told(storage, *gradcam.draw(history, storage, root, modality, options.rows))
+    return _told(storage, *gradcam.draw(history, storage, root, modality, options.rows, options.epochs))
 
 
 def _of_study(command: argparse.ArgumentParser) -> None:
@@ -81,9 +84,9 @@ def _finished(options: argparse.Namespace) -> tuple[History, Storage]:
     return History.read(options.study, readable(storage)), storage
 
 
-def _told(storage: Storage, made: Sequence[Path], left_out: Sequence[str]) -> int:
-    """Print the files that are drawn, and which arms are left out."""
-    print("\n".join([*(storage.address(path) for path in made), *(f"left out: {why}" for why in left_out)]))
+def _told(storage: Storage, made: Sequence[Path], said: Sequence[str]) -> int:
+    """Print the files that are drawn, and what is to be said of them."""
+    print("\n".join([*(storage.address(path) for path in made), *said]))
     return 0
 
 

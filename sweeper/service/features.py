@@ -24,8 +24,8 @@ def draw(history: History, storage: Storage, data_root: Path | None) -> tuple[li
     """Draw a figure for each dataset of a study, a line for each arm at its first report seed, on test rows.
 
     First the modalities in one plane, by principal components of features of length 1; then each modality and the fused
-    logits by t-SNE, coloured by class. Features, logits and points are written as npz. Return the files and, for arms
-    that are left out, why. Raises UserError if that is so of all.
+    logits by t-SNE, coloured by class. Features, logits and points are written as npz. Return the files and a
+    sentence for each arm that is left out. Raises UserError if that is so of all.
     """
 
     def found_by(_: ArmPlan, final: Mapping[int, RunRecord]) -> Features:

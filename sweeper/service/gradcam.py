@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,37 +14,59 @@ from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError, choose
 from sweeper.reports.figures import file_name
 from sweeper.reports.plots.heatmaps import overlays
+from sweeper.service.epochs import after
 from sweeper.service.kept import each_arm, order_of
 
 
 def draw(
-    history: History, storage: Storage, data_root: Path | None, modality: str, rows: Sequence[int]
+    history: History,
+    storage: Storage,
+    data_root: Path | None,
+    modality: str,
+    rows: Sequence[int],
+    epochs: Sequence[int] = (),
 ) -> tuple[list[Path], list[str]]:
     """Draw a figure for each dataset of a study, a line for each arm at its first report seed.
 
-    Return the files and, for arms that are left out, why. Raises UserError if that is so of all.
+    Above the weights that are kept stand those after `epochs`, for which the run is trained anew so far. Return the
+    files, and sentences on arms that are left out or differ from their record. Raises UserError if that is so of all.
     """
+    said: list[str] = []
 
-    def focus(arm: ArmPlan, final: Mapping[int, RunRecord]) -> Focus:
+    def focus(arm: ArmPlan, final: Mapping[int, RunRecord]) -> dict[str, Focus]:
         if modality not in arm.reads:
             raise UserError(f"it does not read {modality}")
         record = final[min(final)]
         order = order_of(record, storage, data_root)
+        found: dict[str, Focus] = {}
+        with tempfile.TemporaryDirectory(prefix="sweeper-gradcam-") as anew:
+            for epoch, made, apart in (
+                after(epochs, record, order, Path(anew), storage.cache) if epochs else ()
+            ):
+                found[f"epoch {epoch}"] = bridge.gradcam(made, modality, rows)
+                if apart:
+                    said.append(
+                        f"{history.names[arm.key]}: trained anew for {epoch} epochs, its {history.plan.select.metric}"
+                        f" on validation is up to {apart:.2g} away from what is recorded"
+                    )
         with storage.lend(storage.run(record.key)) as folder:
             made = bridge.Order(order["payload"], folder, order["data_root"], storage.cache)
-            return bridge.gradcam(made, modality, rows)
+            return found | {"kept" if epochs else "": bridge.gradcam(made, modality, rows)}
 
     found, left_out = each_arm(history, focus)
     folder = storage.study(history.plan.study) / "figures"
     made = []
-    for dataset, own in found.items():
-        first = next(iter(own.values()))
+    for dataset, arms in found.items():
+        lines = {
+            "\n".join(filter(None, (name, at))): own for name, arm in arms.items() for at, own in arm.items()
+        }
+        first = next(iter(lines.values()))
         below = {"": [f"class {target}" for target in first.target]}
-        below |= {name: [f"says {said}" for said in focus.predicted] for name, focus in own.items()}
-        path = folder / f"{file_name(f'gradcam {dataset} {modality}')}.png"
-        made.append(overlays(first.images, {name: focus.maps for name, focus in own.items()}, below, path))
+        below |= {name: [f"says {said}" for said in focus.predicted] for name, focus in lines.items()}
+        path = folder / file_name(f"gradcam {dataset} {modality}{' by epoch' * bool(epochs)}")
+        made += overlays(first.images, {name: focus.maps for name, focus in lines.items()}, below, path)
     storage.keep(folder)
-    return made, left_out
+    return made, [*left_out, *said]
 
 
 def images_of(history: History, storage: Storage, data_root: Path | None) -> list[str]:

@@ -19,7 +19,7 @@ Made = dict[str, dict[str, T]]  # by dataset, then by what tells its arms apart
 def each_arm(
     history: History, make: Callable[[ArmPlan, Mapping[int, RunRecord]], T]
 ) -> tuple[Made[T], list[str]]:
-    """Return what `make` makes of each arm and its finished final runs by seed, and why arms are left out.
+    """Return what `make` makes of each arm and its finished final runs by seed, and a sentence for each left out.
 
     An arm is left out if it has no such run, or if `make` raises UserError. Raises UserError if that is so of all.
     """
@@ -40,7 +40,7 @@ def each_arm(
         dataset: dict(zip(short_names([axes for axes, _ in own]), (one for _, one in own), strict=True))
         for dataset, own in made.items()
     }
-    return named, left_out
+    return named, [f"left out: {why}" for why in left_out]
 
 
 def order_of(record: RunRecord, storage: Storage, data_root: Path | None) -> dict[str, Any]:

@@ -29,8 +29,8 @@ Drawn = tuple[list[Path], list[str]]
 def confusion(history: History, storage: Storage, condition: str, certain: float | None) -> Drawn:
     """Draw each arm's confusion matrix over its report seeds, a figure for each dataset, and write its counts as CSV.
 
-    With `certain` that of the rows whose uncertainty is at most so much stands beside it. Return the files and, for
-    arms that are left out, why. Raises UserError if that is so of all, or the study has no such condition.
+    With `certain` that of the rows whose uncertainty is at most so much stands beside it. Return the files and a
+    sentence for each arm that is left out. Raises UserError if that is so of all, or the study has no such condition.
     """
     study = history.plan.study
     choose("condition", condition, history.plan.conditions, f"the conditions of study {study!r}")
@@ -59,7 +59,7 @@ def uncertainty(history: History, storage: Storage) -> Drawn:
     """Draw how uncertainty is distributed over test rows with noise and without, a figure for each arm.
 
     A row of panels for each set of modalities that conditions are for: each of these alone, then the fused prediction.
-    Return the files and, for arms that are left out, why. Raises UserError if that is so of all.
+    Return the files and a sentence for each arm that is left out. Raises UserError if that is so of all.
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for label in history.plan.conditions:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-INCHES = 1.4  # of an image
+INCHES, LEAST = 1.1, 0.4  # of an image
 BAR = 0.8  # inches of a colour bar and its label
 FEW = 30  # classes of a matrix that takes a quarter of the width; of more it takes half
 
@@ -71,21 +71,18 @@ def _square(axes: Axes, panel: Square):  # noqa: ANN202 - matplotlib's AxesImage
 
 def overlays(
     images: np.ndarray, maps: Mapping[str, np.ndarray], below: Mapping[str, Sequence[str]], path: Path
-) -> Path:
+) -> list[Path]:
     """Draw images (N, C, H, W) in a row, and below it a row for each name with its maps (N, h, w) over them.
 
-    `below` {name: N texts} says what stands under each, "" those under the images. Return the file.
+    `below` {name: N texts} says what stands under each, "" those under the images. Return the files written, `path`
+    with .png and .pdf appended.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    count = len(images)
-    with rc_context({"font.size": 8, "text.parse_math": False}):
-        size = (INCHES * count + 1.2, INCHES * 1.15 * (len(maps) + 1))
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(maps) + 1, count, squeeze=False)
-        for line, name in zip(grid, ["", *maps], strict=True):
-            line[0].set_ylabel(name)
+    count, lines = len(images), ["", *maps]
+    side = max(LEAST, min(INCHES, (TEXT - 0.4) / count, PAGE / len(lines) - LINE))
+    with figure_at(path, side * count + 0.4, (side + LINE) * len(lines) + 0.1) as (figure, files):
+        grid = figure.subplots(len(lines), count, squeeze=False)
+        for line, name in zip(grid, lines, strict=True):
+            line[0].set_ylabel(name, fontsize=SMALL)
             for i, axes in enumerate(line):
                 _image(axes, images[i])
                 if name:
@@ -100,13 +97,10 @@ def overlays(
                         vmin=0,
                         vmax=1,
                     )
-                axes.set_xlabel(below[name][i])
+                axes.set_xlabel(below[name][i], fontsize=SMALL, labelpad=2)
                 axes.set_xticks([])
                 axes.set_yticks([])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # a link that lies there is not followed
-        figure.savefig(path, dpi=120, metadata={"Software": None})
-    return path
+    return files
 
 
 def _image(axes: Axes, image: np.ndarray) -> None:
