@@ -94,9 +94,16 @@ METRICS: dict[str, Definition] = {
     "weight": Definition(
         "max", "number", "mean weight that a method gives a modality; a diagnostic, always of one modality"
     ),
+    "dependency": Definition(
+        "max",
+        "number",
+        "mean of how much an output hangs on a modality, 1 where all alike; a diagnostic, always of one modality",
+        "UDML (arXiv:2603.19681), equation 13",
+    ),
 }
 DIRECTIONS = {name: metric.direction for name, metric in METRICS.items()}
-OF_EVERY_TASK = ("loss", "gap", "modality_distance", "weight")
+OF_MODALITIES = ("weight", "dependency")  # which have no value without one
+OF_EVERY_TASK = ("loss", "gap", "modality_distance", *OF_MODALITIES)
 OF_TASK: dict[str, tuple[str, ...]] = {
     "classification": (
         *("accuracy", "macro_f1", "weighted_f1", "map", "ece", "aurc", "acc_upper", "acc_lower"),
@@ -141,8 +148,8 @@ def check_metric(name: str, task: str) -> None:
     if added := _added(name):
         if task not in added.facts["tasks"]:
             raise UserError(f"metric {added.full!r} is for {', '.join(added.facts['tasks'])}, not for {task}")
-    elif choose("metric", name.partition("/")[0], OF_TASK[task], task) == name == "weight":
-        raise UserError("metric 'weight' is that of a modality; write weight/<modality>")
+    elif choose("metric", name.partition("/")[0], OF_TASK[task], task) == name and name in OF_MODALITIES:
+        raise UserError(f"metric {name!r} is that of a modality; write {name}/<modality>")
 
 
 def _added(name: str) -> Entry | None:
