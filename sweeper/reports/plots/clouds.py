@@ -38,11 +38,14 @@ class Column(NamedTuple):
 def clouds(lines: Mapping[str, Mapping[Column, Cloud]], path: Path | str, title: str) -> list[Path]:
     """Draw a line of panels for each name, those of a column below each other, and what colours mean below all.
 
-    What one page does not hold goes on in files numbered from 2. Return the files written.
+    Of more than MOST classes only their number is said. What one page does not hold goes on in files numbered from 2.
+    Return the files written.
     """
     columns = list(dict.fromkeys(column for line in lines.values() for column in line))
     side = min(SIDE, (TEXT - 0.4) / len(columns))
     keys = _keys(columns)
+    most = max((len(column.names) for column in columns if column.classes), default=0)
+    title += f"; a colour for each of {most} classes" if most > MOST else ""
     page = max(1, int((PAGE - 0.6 - LINE * math.ceil(len(keys) / 8)) / (side + LINE)))
     made, names = [], list(lines)
     for number, first in enumerate(range(0, len(names), page), 1):

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
-from sweeper.reports.plots.lines import CHARACTER, LINE, PAGE, TEXT, figure_at, look
+from sweeper.reports.plots.lines import CHARACTER, COLUMN, LINE, PAGE, TEXT, figure_at, look
 from sweeper.reports.statistics import mean_std
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def densities(rows: Sequence[Sequence[Panel]], path: Path | str, title: str) -> 
     """
     labels = list(dict.fromkeys(label for row in rows for panel in row for label in panel.found))
     across = max(map(len, rows))
-    width, height = min(TEXT, WIDTH * across), min(PAGE, HEIGHT * len(rows) + LINE * 5)
+    width, height = max(COLUMN, min(TEXT, WIDTH * across)), min(PAGE, HEIGHT * len(rows) + LINE * 5)
     with figure_at(path, width, height) as (figure, files):
         grid = figure.subplots(len(rows), across, squeeze=False)
         for line, row in zip(grid, rows, strict=True):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
-from sweeper.reports.plots.lines import LINE, PAGE, SMALL, TEXT, figure_at
+from sweeper.reports.plots.lines import CHARACTER, LINE, PAGE, SMALL, TEXT, figure_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,7 @@ def squares(panels: Sequence[Square], path: Path | str, *, together: int = 1) ->
     most = 4 if max(len(panel.counts) for panel in panels) <= FEW else 2
     across = min(len(panels), most // together * together)
     side = (TEXT - BAR) / max(across, most - 1)
+    panels = [Square(_wrapped(panel.title, side), panel.counts) for panel in panels]
     height = side + LINE * max(panel.title.count("\n") for panel in panels)
     page = across * max(1, int((PAGE - 0.4) / height))
     made = []
@@ -53,6 +55,11 @@ def squares(panels: Sequence[Square], path: Path | str, *, together: int = 1) ->
             figure.supylabel("Class", fontsize=8)
         made += files
     return made
+
+
+def _wrapped(title: str, width: float) -> str:
+    """Return a title whose lines fit into so many inches."""
+    return "\n".join(fill(line, int(width / CHARACTER)) for line in title.split("\n"))
 
 
 def _square(axes: Axes, panel: Square):  # noqa: ANN202 - matplotlib's AxesImage
