@@ -43,4 +43,5 @@ def after(
         except Left:  # as asked: its state is in the folder, and the next round goes on from there
             yield wanted, made, max(abs(a - b) for a, b in zip(curve, record.curve, strict=False))
         else:
-            raise UserError(f"trained anew it was {result['status']} before epoch {wanted}")
+            why = result.get("error", {}).get("message", f"it was {result['status']}")
+            raise UserError(f"trained anew it ended before epoch {wanted} ({why})")

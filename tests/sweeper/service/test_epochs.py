@@ -54,6 +54,14 @@ def test_an_epoch_that_it_did_not_have_is_refused(finished, storage, tmp_path):
     assert not (tmp_path / "anew").exists()
 
 
+def test_a_run_that_fails_says_why(finished, storage, tmp_path):
+    record = next(iter(Ledger(storage.ledger).runs.values()))
+    order = order_of(record, storage, None)
+    order["payload"]["train"]["lr"] = 1e30
+    with pytest.raises(UserError, match=r"trained anew it ended before epoch 3 \(loss became nan"):
+        list(after([3], record, order, tmp_path / "anew", storage.cache))
+
+
 def test_another_curve_than_the_recorded_one_is_told(finished, storage, tmp_path):
     storage.ledger.write_text(storage.ledger.read_text().replace('"curve":[', '"curve":[2.5,'))
     told = finished("gradcam", "tiny", "--rows", 0, "--epochs", 2)
