@@ -17,7 +17,9 @@ from sweeper.models.maths.metrics import (
     direction,
     full_metric,
     is_share,
+    modality_distance,
 )
+from sweeper.models.maths.planes import neighbours, principal, units
 from sweeper.models.pretrained import local, located
 from sweeper.models.schema.digest import code_digest
 from sweeper.models.schema.entries import Entry, entries, entry
@@ -26,6 +28,7 @@ from sweeper.models.schema.hooks import hooks_of
 from sweeper.models.schema.parameters import REQUIRED, Parameter
 from sweeper.models.schema.plugins import find, full_name, installed, origin
 from sweeper.models.training import settings
+from sweeper.models.training.features import Features, features
 from sweeper.models.training.gradcam import Focus, gradcam
 from sweeper.models.training.run import Order, check_builds, execute, options_of, uncovered, write_json
 from sweeper.models.values import AXES, InputSpec
@@ -37,6 +40,7 @@ __all__ = [
     "OF_TASK",
     "REQUIRED",
     "Entry",
+    "Features",
     "Focus",
     "InputSpec",
     "Order",
@@ -56,6 +60,7 @@ __all__ = [
     "entries",
     "entry",
     "execute",
+    "features",
     "find",
     "fingerprint",
     "fingerprint_files",
@@ -71,13 +76,17 @@ __all__ = [
     "load_dataset",
     "local",
     "located",
+    "modality_distance",
+    "neighbours",
     "options_of",
     "origin",
     "parse_condition",
+    "principal",
     "published",
     "settings",
     "task_of",
     "uncovered",
+    "units",
     "write_json",
     "written",
 ]

@@ -26,10 +26,16 @@ PRESETS = {"udml": ["released"]}  # beside what is published
 OF_DIGITS = {
     "cl_dmdf_cmu_mosei": ["select.metric=accuracy", "report.metrics=[accuracy]"],
     "cl_dmdf_mm_imdb": ["select.metric=accuracy", "report.metrics=[accuracy]"],
+    "cl_dmdf_nyu_depth_v2": [
+        *("encoders={}", "fusion=concat", "select.metric=accuracy"),
+        "report.metrics=[accuracy]",
+    ],
     "udml_figure1": ["conditions=[clean, gaussian-5@left]", "report.metrics=[weight/left, accuracy]"],
     "udml_figure3": ["conditions=[clean, gaussian-5@left]", "report.metrics=[weight/left, accuracy]"],
     "grid_digits": ["conditions=[clean, gaussian-5@left]"],
+    "lfm_table3": ["report.metrics=[map, map/left, map/right, gap]"],
     "lfm_table5": ["report.metrics=[accuracy/left, accuracy/right, accuracy]"],
+    "two_stage_figF4": ["conditions=[clean, gaussian-5@left]", "report.metrics=[accuracy]"],
     "udml_table2": ["select.metric=accuracy", "report.metrics=[accuracy]"],
 }
 AT_HAND = {"grid_digits"}  # among the published datasets

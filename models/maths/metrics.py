@@ -94,9 +94,16 @@ METRICS: dict[str, Definition] = {
     "weight": Definition(
         "max", "number", "mean weight that a method gives a modality; a diagnostic, always of one modality"
     ),
+    "dependency": Definition(
+        "max",
+        "number",
+        "mean of how much an output hangs on a modality, 1 where all alike; a diagnostic, always of one modality",
+        "UDML (arXiv:2603.19681), equation 13",
+    ),
 }
 DIRECTIONS = {name: metric.direction for name, metric in METRICS.items()}
-OF_EVERY_TASK = ("loss", "gap", "modality_distance", "weight")
+OF_MODALITIES = ("weight", "dependency")  # which have no value without one
+OF_EVERY_TASK = ("loss", "gap", "modality_distance", *OF_MODALITIES)
 OF_SEVERAL = ("gap", "modality_distance", "acc_upper", "acc_lower", "correlation")  # modalities together
 NEVER_ALONE = (*OF_SEVERAL, "coverage", "rejected_error")  # which no modality has by itself
 OF_TASK: dict[str, tuple[str, ...]] = {
@@ -145,8 +152,8 @@ def check_metric(name: str, task: str) -> None:
             raise UserError(f"metric {added.full!r} is for {', '.join(added.facts['tasks'])}, not for {task}")
         return
     own, _, modality = name.partition("/")
-    if choose("metric", own, OF_TASK[task], task) == name == "weight":
-        raise UserError("metric 'weight' is that of a modality; write weight/<modality>")
+    if choose("metric", own, OF_TASK[task], task) == name and name in OF_MODALITIES:
+        raise UserError(f"metric {name!r} is that of a modality; write {name}/<modality>")
     if modality and own in NEVER_ALONE:
         raise UserError(f"metric {own!r} is never that of one modality; leave out '/{modality}'")
 
@@ -154,7 +161,7 @@ def check_metric(name: str, task: str) -> None:
 def check_measured(name: str, modalities: Collection[str]) -> None:
     """Raise Misfit unless whoever always reads these modalities, and no other, is measured by the metric `name`."""
     own, _, modality = name.partition("/")
-    has = ", ".join([own] * (own != "weight") + [f"{own}/{m}" for m in modalities])
+    has = ", ".join([own] * (own not in OF_MODALITIES) + [f"{own}/{m}" for m in modalities])
     if own in OF_SEVERAL and len(modalities) < 2:
         raise Misfit(f"metric {name!r} is of several modalities together, which it does not always read")
     if modality and modality not in modalities:

@@ -102,16 +102,17 @@ def all_scores(task: Task, found: Evaluation, more: Collection[str] = ()) -> dic
     """Return every metric of the task for the fused prediction and, by `metric/modality`, for each modality.
 
     With them go those of other modules that `more` names in full. Those of reliability are for classification; they and
-    `weight/modality`, the mean weight, are there where the method says what they need. What is undefined, such as the
-    correlation of a constant weight, is left out.
+    the means of a modality's weight and dependency are there where the method says what they need. What is undefined,
+    such as the correlation of a constant weight, is left out.
     """
     added = {name.partition("/")[0] for name in more if "." in name.partition("/")[0]}
     scores = quick_scores(task, found) | _scores_of(task, found.predicted, found.target, added)
     for m, rows in _alone(found).items():
         own = _scores_of(task, found.unimodal[m][rows], found.target[rows], added)
         scores |= {f"{name}/{m}": value for name, value in own.items()}
+    said = [f"{name}/{m}" for name in metrics.OF_MODALITIES for m in found.unimodal]
+    scores |= {name: float(found.extra[name].mean()) for name in said if name in found.extra}
     weights = {m: found.extra[f"weight/{m}"] for m in found.unimodal if f"weight/{m}" in found.extra}
-    scores |= {f"weight/{m}": float(weight.mean()) for m, weight in weights.items()}
     return scores | (_reliability(found, weights) if isinstance(task, Classification) else {})
 
 

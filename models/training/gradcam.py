@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sweeper.models.data import load_dataset
 from sweeper.models.errors import UserError, choose
-from sweeper.models.schema.entries import entry
-from sweeper.models.training.run import options_of
+from sweeper.models.training.run import Order, dataset_of
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from sweeper.models.data.dataset import Dataset
     from sweeper.models.method import Method
     from sweeper.models.values import Batch
 
@@ -31,14 +27,7 @@ class Focus:
     predicted: np.ndarray
 
 
-def gradcam(
-    payload: Mapping[str, Any],
-    folder: Path,
-    modality: str,
-    positions: Sequence[int],
-    data_root: Path | None = None,
-    cache: Path | None = None,
-) -> Focus:
+def gradcam(order: Order, modality: str, positions: Sequence[int]) -> Focus:
     """Return where the logit of the true class comes from, at positions of the test split, by a run's stored weights.
 
     ReLU(Σ_k a_k A_k) of the encoder's last maps A (K, h, w), a_k the mean of ∂y_c / ∂A_k over places; each divided by
@@ -48,8 +37,9 @@ def gradcam(
     import torch
 
     from sweeper.models.data.feed import Feed
+    from sweeper.models.training.trained import trained
 
-    dataset = load_dataset(payload["dataset"]["name"], options_of(payload["dataset"]), data_root, cache)
+    dataset = dataset_of(order)
     if dataset.spec.task != "classification":
         raise UserError(
             f"Grad-CAM is for classification; dataset {dataset.spec.name!r} is {dataset.spec.task}"
@@ -60,36 +50,12 @@ def gradcam(
     wrong = [position for position in positions if not 0 <= position < len(test)]
     if wrong:
         raise UserError(f"there is no test row {wrong[0]}; admissible: 0 to {len(test) - 1}")
-    method, dataset = _trained(payload, folder, dataset)
+    method, dataset = trained(order)
     blocks = _blocks(method, modality)
     batch = Feed(dataset, test[list(positions)]).batch(torch.arange(len(positions)))
     maps, fused = _maps(method, batch, blocks)
     shown = dataset.inputs[modality][test[list(positions)]]
     return Focus(shown, maps.numpy(), batch.target.numpy(), fused.argmax(1).numpy())
-
-
-def _trained(payload: Mapping[str, Any], folder: Path, dataset: Dataset) -> tuple[Method, Dataset]:
-    """Return the method with a run's stored weights, and the dataset as its encoders want it."""
-    from sweeper.models.training import checkpoint
-    from sweeper.models.training.build import build_method
-
-    if dataset.spec.task != "classification":
-        raise UserError(
-            f"Grad-CAM is for classification; dataset {dataset.spec.name!r} is {dataset.spec.task}"
-        )
-    weights = checkpoint.load(folder / "best.pt")
-    if weights is None:
-        raise UserError(f"{str(folder)!r} holds no weights; a study keeps them by `checkpoints: best`")
-    parts = (payload["encoders"], payload["fusion"], payload["method"])
-    method = build_method(dataset.spec, *parts, payload["seed"])
-    try:
-        method.load_state_dict(weights)
-    except RuntimeError:
-        raise UserError(
-            "the stored weights are not of all of the net; encoders that never train have none, and keep no maps"
-        ) from None
-    own = {m for m, e in payload["encoders"].items() if entry("encoder", e["name"]).facts["normalizes"]}
-    return method.eval(), replace(dataset, unscaled=frozenset(own))
 
 
 def _blocks(method: Method, modality: str) -> nn.ModuleDict:

@@ -159,19 +159,13 @@ def _carried_out(
     import numpy as np
 
     from sweeper.models import parallel
-    from sweeper.models.data.encoded import spec_of_nets
     from sweeper.models.training import checkpoint
-    from sweeper.models.training.build import build_method
     from sweeper.models.training.conditions import under
     from sweeper.models.training.device import place
 
     memory.forget_peaks(device)
     payload, folder = order.payload, order.folder
-    named = payload["dataset"]
-    dataset = _datasets.get(named["name"], options_of(named), order.data_root, order.cache)
-    dataset, encoders = _encoded(order, dataset, device, pulse)
-    parts = (encoders, payload["fusion"], payload["method"])
-    method = build_method(spec_of_nets(dataset), *parts, payload["seed"])
+    method, dataset = built(order, device, pulse)
     place(method, device, channels_last=order.channels_last, compile=order.compile)
     predictions: dict[str, dict[str, np.ndarray]] = {}
     earlier = _finished(folder)
@@ -182,6 +176,8 @@ def _carried_out(
         result, predictions["predictions"] = _trained(order, method, dataset, device, on_epoch, pulse)
         # what other studies tested it under stays: the same run gives the same weights
         result["metrics"] = {**(earlier["metrics"] if earlier else {}), **result["metrics"]}
+        if "test/clean" in result["metrics"]:
+            del predictions["predictions"]  # those on clean test rows are there already
     for condition in uncovered(result, payload):
         name = "predictions" if condition == "clean" else f"predictions-{condition}"
         rows = dataset.rows["test"]
@@ -194,6 +190,24 @@ def _carried_out(
             path.unlink(missing_ok=True)
             np.savez_compressed(path, **kept)
     return result
+
+
+def dataset_of(order: Order) -> Dataset:
+    """Return the dataset of a run, as it is."""
+    named = order.payload["dataset"]
+    return _datasets.get(named["name"], options_of(named), order.data_root, order.cache)
+
+
+def built(
+    order: Order, device: str = "cpu", pulse: Callable[[], bool] = lambda: False
+) -> tuple[Method, Dataset]:
+    """Return the method of a run with the weights that its seed draws, and the dataset as its encoders want it."""
+    from sweeper.models.data.encoded import spec_of_nets
+    from sweeper.models.training.build import build_method
+
+    dataset, encoders = _encoded(order, dataset_of(order), device, pulse)
+    parts = (encoders, order.payload["fusion"], order.payload["method"])
+    return build_method(spec_of_nets(dataset), *parts, order.payload["seed"]), dataset
 
 
 def _encoded(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sweeper.commands.base import Command, dumped, readable
+from sweeper.commands.base import Command, as_json, dumped, readable
 from sweeper.models.errors import UserError, choose
 
 if TYPE_CHECKING:
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", nargs="?", help="the study's name")
-    command.add_argument("--format", default="md", metavar="md|latex|csv|html|json|page")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--format", default="md", metavar="md|latex|csv|html|json|page")
+    as_json(form)
     command.add_argument("--rows", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--columns", nargs="+", default=[], metavar="AXIS")
     command.add_argument("--metric", nargs="+", default=[], metavar="NAME")
@@ -41,8 +43,9 @@ def _report(options: argparse.Namespace) -> int:
     from sweeper.ledger.uris import locate
     from sweeper.reports import page, report
 
+    options.format = "json" if options.json else options.format
     if options.board:
-        choose("format", options.format, report.SUFFIXES)
+        choose("format", options.format, (*report.SUFFIXES, "json"))
         if options.rows or options.columns or options.metric:
             raise UserError("a board is laid out as its table; leave out --rows, --columns and --metric")
         print(_board(options) if options.study else _overview(options))
@@ -81,6 +84,8 @@ def _board(options: argparse.Namespace) -> str:
     tables = published.following(options.study)
     results = report.build(_history(options)).results
     boards = [board.build(*found, results, partial=options.partial) for found in tables]
+    if options.format == "json":
+        return dumped([writers.facts(one) for one in boards])
     return "\n".join(writers.write(one, options.format) for one in boards)
 
 
@@ -102,6 +107,8 @@ def _overview(options: argparse.Namespace) -> str:
             here = table.ours and table.ours.study in begun
             results = report.build(History.read(table.ours.study, ledger)).results if here else None
             boards.append(board.build(paper, table, results))
+    if options.format == "json":
+        return dumped(writers.overview_facts(boards))
     return writers.overview(boards, options.format)
 
 

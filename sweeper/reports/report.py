@@ -29,7 +29,7 @@ from sweeper.reports.cells import Result
 from sweeper.reports.differences import pairs, statements
 
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
-DIAGNOSTICS = ("gap", "modality_distance", "weight", "coverage")
+DIAGNOSTICS = ("gap", "modality_distance", "weight", "dependency", "coverage")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ def test_status_and_report(said, begun):  # noqa: F811
     (found,) = read(said("status", "--json")[1])
     runs = {"final": {"done": 4}, "search": {"done": 10}}
     assert found == {"study": "tiny", "arms": 2, "selected": 2, "runs": runs, "now": None}
-    report = read(said("report", "tiny", "--format", "json")[1])
+    report = read(said("report", "tiny", "--json")[1])
+    assert report == read(said("report", "tiny", "--format", "json")[1])
     assert (report["rows"], report["columns"], report["complete"]) == (["method"], ["metric"], True)
     text = said("report", "tiny")[1]
     for cell in report["cells"]:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
 from sweeper.reports import writers
 from sweeper.reports.boards.board import ASPECTS, LEAST_ROWS, Board, Pair
@@ -42,6 +43,45 @@ def overview(boards: Sequence[Board], format: str) -> str:
     if format == "csv":
         return _csv([[*axes, *OVERVIEW], *([*row, *line] for row, line in zip(rows, lines, strict=True))])
     return writers.render(_table(axes, rows, OVERVIEW, lines), format, _about_overview(boards))
+
+
+def facts(board: Board) -> dict[str, Any]:
+    """Return a board as plain data: what the table is, its cells in the paper's unit, and the sentences below it."""
+    return {
+        **_about(board),
+        "rows": list(board.table.rows),
+        "columns": list(board.table.columns),
+        "percent": board.table.percent,
+        "cells": [_cell(pair) for pair in board.pairs],
+        "orders": [{"of": name, "tau": tau, "methods": n} for name, tau, n in board.orders],
+        "caption": _caption(board),
+    }
+
+
+def overview_facts(boards: Sequence[Board]) -> list[dict[str, Any]]:
+    """Return for each published table what it is, and how far it is followed, as plain data."""
+    return [{**_about(board), **_counted(board), "why": board.table.why} for board in boards]
+
+
+def _about(board: Board) -> dict[str, Any]:
+    paper, table = board.paper, board.table
+    about = {"paper": paper.paper, "cite": paper.cite, "where": table.where, "shows": table.shows}
+    return {**about, "study": table.ours.study if table.ours else None}
+
+
+def _cell(pair: Pair) -> dict[str, Any]:
+    """Return a published number, ours, and what differs; what is not there is None."""
+    number = pair.number
+    mean, std, n = pair.ours or (None, None, None)
+    return {
+        "labels": number.labels,
+        "published": {"text": number.text, "value": number.value, "std": number.std, "n": number.n},
+        "here": {"mean": mean, "std": std, "n": n, "planned": len(pair.cell.planned) if pair.cell else None},
+        "difference": pair.difference,
+        "z": pair.z,
+        "same": pair.same,
+        "why_missing": pair.why or None,
+    }
 
 
 def _table(
@@ -146,20 +186,32 @@ def _absent(board: Board) -> list[str]:
     return [f"Without counterpart here, of {len(board.pairs)} cells: {told}."] if told else []
 
 
+def _counted(board: Board) -> dict[str, Any]:
+    """Return how far a table is followed; None where there is nothing to say."""
+    taus = [tau for _, tau, _ in board.orders]
+    return {
+        "numbers": sum(pair.number.value is not None for pair in board.pairs),
+        "followed": sum(pair.number.value is not None and pair.cell is not None for pair in board.pairs),
+        "here": len(board.compared),
+        "same_data_and_encoders": sum(pair.comparable for pair in board.compared),
+        "median_difference": board.apart,
+        "median_tau": median(taus) if taus else None,
+        "orders": len(taus),
+    }
+
+
 def _line(board: Board) -> list[str]:
     """Return what the overview says of a table."""
-    numbers = [pair for pair in board.pairs if pair.number.value is not None]
-    followed = [pair for pair in numbers if pair.cell]
-    alike = sum(pair.comparable for pair in board.compared)
-    taus = [tau for _, tau, _ in board.orders]
+    counted = _counted(board)
+    tau = counted["median_tau"]
     return [
         board.table.ours.study if board.table.ours else NOTHING,
-        str(len(numbers)),
-        str(len(followed)) if followed else NOTHING,
-        str(len(board.compared)) if board.compared else NOTHING,
-        str(alike) if board.compared else NOTHING,
+        str(counted["numbers"]),
+        str(counted["followed"] or NOTHING),
+        str(counted["here"] or NOTHING),
+        str(counted["same_data_and_encoders"]) if counted["here"] else NOTHING,
         NOTHING if board.apart is None else f"{board.apart:.2f}",
-        f"{_signed(median(taus), 2)} ({len(taus)})" if taus else NOTHING,
+        NOTHING if tau is None else f"{_signed(tau, 2)} ({counted['orders']})",
     ]
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
+from sweeper.models.data.feed import Feed
 from sweeper.models.errors import UserError
 from sweeper.models.maths import gaussian
 from sweeper.models.maths.presence import kept_only, times
@@ -18,6 +19,7 @@ from sweeper.models.maths.running import RunningMean
 from sweeper.models.method import Method
 from sweeper.models.methods.udml import CLEAN, NOISY, WARMUP, Udml, dependencies, weights
 from sweeper.models.training.build import build_method
+from sweeper.models.training.evaluation import all_scores, evaluate
 from sweeper.models.training.settings import Settings
 from sweeper.models.training.splits import splits_of
 from sweeper.models.values import Batch, InputSpec
@@ -556,6 +558,17 @@ def test_weights_can_be_exported_per_row_and_their_means_are_logged():
     assert all(v.shape == (ROWS,) and not v.requires_grad for v in method(batch).extra.values())
     method.on_epoch_end(context(logged=logged), {})
     assert logged == {k: [pytest.approx(v.mean().item(), rel=1e-5)] for k, v in found.output.extra.items()}
+
+
+def test_weights_and_dependencies_are_measured_where_it_is_tested():
+    dataset = synthetic()
+    method = build({"name": "udml"}, dataset)
+    fit(method, dataset)
+    found = evaluate(method, Feed(dataset, dataset.rows["test"]))
+    scores = all_scores(method.task, found)
+    for name, total in (("weight", 1), ("dependency", 2)):
+        assert scores[f"{name}/m0"] == pytest.approx(found.extra[f"{name}/m0"].mean())
+        assert scores[f"{name}/m0"] + scores[f"{name}/m1"] == pytest.approx(total, rel=1e-5)
 
 
 def test_all_that_training_changes_is_state():

@@ -21,6 +21,7 @@ from sweeper.models.encoders.hf import Hf
 from sweeper.models.pretrained import local
 from sweeper.models.schema.entries import entries
 from sweeper.models.training import frozen, run
+from sweeper.models.training.features import features
 from sweeper.models.training.run import Order
 from tests.models.encoders.tiny import saved
 from tests.models.training.test_run import payload
@@ -79,9 +80,10 @@ def carry(arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Carr
         value = payload(**{"stage": "final", "conditions": ["clean"], **value, **changes})
         place = tmp_path / f"run-{cached}{folder}"
         rows[0] = 0
-        result = run.execute(Order(value, place, cache=tmp_path / "cache" if cached else None))
+        order = Order(value, place, cache=tmp_path / "cache" if cached else None)
+        result = run.execute(order)
         assert result["status"] == "done", result
-        return result | {"encoded": rows[0]}
+        return result | {"encoded": rows[0], "order": order}
 
     return call
 
@@ -90,6 +92,15 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert one["metrics"].keys() == other["metrics"].keys()
     for condition, scores in one["metrics"].items():
         assert scores == pytest.approx(other["metrics"][condition], abs=1e-4), condition
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_net_is_built_anew_from_the_weights_that_are_kept(carry, cached):
+    """Where encoders never train these are those of all else."""
+    done = carry(cached=cached)
+    found = features(done["order"])
+    right = found.logits.argmax(1) == found.target
+    assert right.mean() == pytest.approx(done["metrics"]["test/clean"]["accuracy"])
 
 
 def test_every_number_is_that_of_the_slow_way_under_every_condition(carry):

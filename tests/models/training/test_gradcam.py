@@ -12,6 +12,7 @@ from sweeper.models.errors import UserError
 from sweeper.models.training import checkpoint
 from sweeper.models.training.build import build_method
 from sweeper.models.training.gradcam import gradcam
+from sweeper.models.training.run import Order
 
 IMAGES = {"name": "synthetic", "kind": "image", "train": 32, "validation": 16, "test": 24}
 ENCODER = {"name": "convnet", "width": 4, "layers": 2, "norm": "group"}
@@ -41,7 +42,7 @@ def method(payload, tmp_path):
 
 
 def test_a_map_is_that_of_the_formula(payload, method, tmp_path):
-    found = gradcam(payload, tmp_path, "m1", [0, 5, 7])
+    found = gradcam(Order(payload, tmp_path), "m1", [0, 5, 7])
     dataset = load_dataset("synthetic", {k: v for k, v in IMAGES.items() if k != "name"})
     rows = dataset.rows["test"][[0, 5, 7]]
     batch = Feed(dataset, dataset.rows["test"]).batch(torch.tensor([0, 5, 7]))
@@ -71,15 +72,15 @@ def test_a_map_is_that_of_the_formula(payload, method, tmp_path):
             {"encoders": {"image": {**ENCODER, "width": 8}}},
             "m1",
             [0],
-            "the stored weights are not of all of the net",
+            "the stored weights do not fit the net",
         ),
     ],
 )
 def test_what_has_no_maps_is_refused(payload, method, tmp_path, change, modality, rows, said):
     with pytest.raises(UserError, match=said):
-        gradcam({**payload, **change}, tmp_path, modality, rows)
+        gradcam(Order({**payload, **change}, tmp_path), modality, rows)
 
 
 def test_a_run_without_weights_is_refused(payload, tmp_path):
     with pytest.raises(UserError, match="holds no weights; a study keeps them by `checkpoints: best`"):
-        gradcam(payload, tmp_path, "m0", [0])
+        gradcam(Order(payload, tmp_path), "m0", [0])

@@ -245,6 +245,8 @@ def test_what_only_is_lacking_is_done(execute, tmp_path):
     third = execute("final", conditions=["feature-10"], on_epoch=seen.append)
     assert len(seen) == 4
     assert third["metrics"] == second["metrics"] | {"test/feature-10": third["metrics"]["test/feature-10"]}
+    with np.load(tmp_path / "run" / "predictions.npz") as clean:
+        assert len(clean["index"]) == 40  # of test, not those on validation
 
 
 def test_a_training_that_runs_share_outlives_them(execute, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 
@@ -222,6 +223,24 @@ def test_the_overview_takes_the_median_where_data_and_encoders_are_the_papers(bu
     assert "Not in this storage: quickstart." in text
 
 
+def test_plain_data_hold_the_same_numbers(built):
+    found = writers.facts(built)
+    first = found["cells"][0]
+    assert (found["study"], first["labels"]["method"], first["same"]["selection"]) == (
+        "quickstart",
+        "mine",
+        False,
+    )
+    assert first["published"] == {"text": "71.20 ± 0.30", "value": 71.2, "std": 0.3, "n": 3}
+    assert first["here"] == {"mean": pytest.approx(72.0), "std": pytest.approx(2.0), "n": 3, "planned": 3}
+    other = next(cell for cell in found["cells"] if cell["labels"]["method"] == "other")
+    assert (other["here"]["mean"], other["same"], other["z"]) == (None, None, None)
+    assert other["why_missing"] == "there is no such method here"
+    (line,) = writers.overview_facts([built])
+    counts = [line[name] for name in ("numbers", "followed", "here", "same_data_and_encoders")]
+    assert (counts, line["median_difference"]) == ([13, 7, 5, 3], pytest.approx(0.65))
+
+
 # The command
 
 
@@ -255,6 +274,11 @@ def test_a_study_is_set_beside_the_table_that_it_follows(follows):
         csv.DictReader(io.StringIO(follows("report", "lfm_table2", "--board", "--format", "csv").out))
     )
     assert float(board_csv[0]["mean"]) == pytest.approx(100 * mean)
+    (told,) = json.loads(follows("report", "lfm_table2", "--board", "--json").out)
+    assert told["cells"][0]["here"]["mean"] == pytest.approx(100 * mean)
+    overview = json.loads(follows("report", "--board", "--json").out)
+    assert [one["here"] for one in overview if one["study"] == "lfm_table2"] == [4]
+    assert all(bool(one["study"]) != bool(one["why"]) for one in overview)
     every = follows("report", "--board")
     assert next(line for line in every.table if "lfm_table2" in line).split("|")[7].strip() == "4"
 
