@@ -10,77 +10,30 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from sweeper.bridge import direction, full_metric, parse_condition
+from sweeper.bridge import direction, full_metric
 from sweeper.models.errors import UserError, choose
-from sweeper.study import samplers
+from sweeper.study.fields import (
+    Axes,
+    Conditions,
+    Distinct,
+    Named,
+    Sampler,
+    Seeds,
+    Several,
+    named,
+    one_or_several,
+)
 from sweeper.study.files import change, override, read
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-AXES = ("dataset", "encoders", "fusion", "method", "condition", "metric")
 
 
 class Strict(BaseModel):
     """Unknown keys are errors; values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-def _named(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _several(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    return value if isinstance(value, list) else [value]
-
-
-def _distinct(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            if item in value[:i]:
-                raise ValueError(f"it names {item!r} twice")
-    return value
-
-
-def _axis(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    return choose("axis", value, AXES)
-
-
-def _condition(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - YAML value before validation
-    return parse_condition(value, info.context["plugins"]).label
-
-
-def _one_or_several(one: Any) -> BeforeValidator:  # noqa: ANN401 - a type
-    """Let one stand for a list of one."""
-    return BeforeValidator(_several, json_schema_input_type=one | list[one])
-
-
-Sampler = Annotated[
-    samplers.Named,
-    BeforeValidator(
-        samplers.checked, json_schema_input_type=Literal[tuple(samplers.OPTIONS)] | dict[str, Any]
-    ),
-]
-Distinct = BeforeValidator(_distinct)
-Named = Annotated[dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | dict[str, Any])]
-Several = Annotated[list[Named], _one_or_several(Named), Field(min_length=1)]
-Seeds = Annotated[list[int], Distinct, Field(min_length=1)]
-Condition = Annotated[str, BeforeValidator(_condition, json_schema_input_type=str | dict[str, Any])]
-Conditions = Annotated[
-    list[Condition], _one_or_several(Condition), AfterValidator(_distinct), Field(min_length=1)
-]
-Axis = Annotated[str, BeforeValidator(_axis, json_schema_input_type=Literal[AXES])]
-Axes = Annotated[list[Axis], Distinct]
 
 
 class MethodEntry(Strict):
@@ -112,7 +65,7 @@ class EncoderSet(Strict):
         return self.__pydantic_extra__
 
 
-NamedMethod = Annotated[MethodEntry, BeforeValidator(_named, json_schema_input_type=str | MethodEntry)]
+NamedMethod = Annotated[MethodEntry, BeforeValidator(named, json_schema_input_type=str | MethodEntry)]
 
 
 class Search(Strict):
@@ -206,9 +159,9 @@ class Study(Strict):
     """Its name: of its table, its folder, and its experiment in MLflow."""
     dataset: Several
     """What is learnt from, one or a list; `sweeper datasets` lists all, `table` reads files of your own."""
-    methods: Annotated[list[NamedMethod], _one_or_several(NamedMethod), Field(min_length=1)]
+    methods: Annotated[list[NamedMethod], one_or_several(NamedMethod), Field(min_length=1)]
     """What is compared; `sweeper methods` lists all. An entry may have a label, a preset, a fusion and a space."""
-    encoders: Annotated[list[EncoderSet], _one_or_several(EncoderSet), Field(min_length=1)] = [EncoderSet()]
+    encoders: Annotated[list[EncoderSet], one_or_several(EncoderSet), Field(min_length=1)] = [EncoderSet()]
     """An encoder for each kind of input or modality, else its default; a list of labelled sets compares them."""
     augment: dict[str, Several] = {}
     """What is done to training rows, by kind of input or modality; `sweeper augmentations` lists all."""
