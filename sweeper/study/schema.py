@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sweeper.bridge import direction, full_metric
 from sweeper.models.errors import UserError, choose
+from sweeper.study import objectives
 from sweeper.study.fields import (
     Axes,
     Conditions,
@@ -101,10 +102,15 @@ class Final(Strict):
 
 
 class Select(Strict):
-    """The rule that freezes an arm's configuration: best mean of `metric` on validation."""
+    """The rule that freezes an arm's configuration: best mean of `metric` on validation.
+
+    The search goes by `beside` as well, if there is one; what is frozen goes by `metric` alone.
+    """
 
     metric: str = "accuracy"
     """Its mean over tuning seeds decides; `sweeper metrics` lists all."""
+    beside: str = ""
+    """A second metric to search by, and to draw the front of both; it does not decide."""
     on: Literal["validation"] = "validation"
     """Test data never decide."""
 
@@ -240,14 +246,26 @@ def parse(raw: Mapping[str, Any], where: str = "study") -> Study:
             raise UserError(
                 f"{where}: axis {axis!r} is in report.rows and in report.columns; it belongs into one"
             )
-    select, *reported = (full_metric(m, study.plugins) for m in (study.select.metric, *study.report.metrics))
-    for metric in (select, *reported):
-        direction(metric)
-    named = {
-        "select": study.select.model_copy(update={"metric": select}),
-        "report": study.report.model_copy(update={"metrics": reported}),
+    study = _with_full_metrics(study)
+    objectives.check(study, where)
+    return study
+
+
+def _with_full_metrics(study: Study) -> Study:
+    """Return the study with its metrics' names in full; raise UserError for one that there is not."""
+
+    def full(metric: str) -> str:
+        found = full_metric(metric, study.plugins)
+        direction(found)
+        return found
+
+    select = {key: full(name) for key in ("metric", "beside") if (name := getattr(study.select, key))}
+    report = {"metrics": [full(name) for name in study.report.metrics]}
+    parts = {
+        "select": study.select.model_copy(update=select),
+        "report": study.report.model_copy(update=report),
     }
-    return study.model_copy(update=named)
+    return study.model_copy(update=parts)
 
 
 def _plugins(raw: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from sweeper import bridge
 from sweeper.bridge import Entry, InputSpec
 from sweeper.models.errors import Misfit, UserError, choose
-from sweeper.study import searched, space
+from sweeper.study import objectives, searched, space
 from sweeper.study.arms import OF_ENCODER, Arm
 from sweeper.study.payloads import Payload, added
 from sweeper.study.places import place
@@ -84,6 +84,8 @@ def unfold(
                 unfit.append(Unfit(axes, str(error)))
     if not arms and unfit:
         raise UserError(f"no arm can be run; {'/'.join(unfit[0].axes.values())}: {unfit[0].reason}")
+    if study.select.beside and not any(arm.beside for arm in arms):
+        raise UserError(f"no arm of the study has select.beside {study.select.beside!r}; leave it out")
     names = [arm.name for arm in arms]
     for twice in {n for n in names if names.count(n) > 1}:
         raise UserError(
@@ -146,6 +148,7 @@ def _arm(
     parts += [bridge.entry("encoder", e["name"]) for e in encoded.values()]
     parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
     metrics = tuple(m for m in study.report.metrics if "." in m.partition("/")[0])
+    beside = study.select.beside
     arm = Arm(
         axes=axes,
         dataset=data.payload,
@@ -159,6 +162,7 @@ def _arm(
         published=published,
         conditions=tuple(study.conditions),
         metric=study.select.metric,
+        beside=beside if objectives.has(beside, inputs) else "",
         code="",
         metrics=metrics,
         proposer=(study.search.sampler, study.search.seed),
@@ -182,13 +186,16 @@ def _check_names(study: Study, everywhere: set[str]) -> None:
 
 
 def _check_metrics(study: Study, data: Data, everywhere: set[str]) -> None:
-    for metric in (study.select.metric, *study.report.metrics):
+    named = [("select.metric", study.select.metric), ("select.beside", study.select.beside)]
+    named += [("report.metrics", metric) for metric in study.report.metrics]
+    for key, metric in named:
+        if not metric:
+            continue
         bridge.check_metric(metric, data.task)
         _, modal, modality = metric.partition("/")
         if modal and not modality.startswith("hit:"):
-            selects = metric == study.select.metric
-            place = "select.metric" if selects else "report.metrics"
-            choose("modality", modality, data.inputs if selects else everywhere, f"{place} {metric!r}")
+            known = data.inputs if key == "select.metric" else everywhere
+            choose("modality", modality, known, f"{key} {metric!r}")
 
 
 def _found(kind: str, named: Mapping[str, Any], plugins: Sequence[str]) -> Payload:

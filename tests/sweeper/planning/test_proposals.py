@@ -45,9 +45,9 @@ GUIDED = ("tpe", "gp", "cmaes", "nsgaii")
 SMALL = {"cmaes": {"popsize": 4}, "nsgaii": {"population_size": 4}}  # so that a test sees several generations
 
 
-def made(sampler="tpe", domains=PLAIN, defaults=DEFAULTS, *, direction="max", seed=0, fixed=()):
+def made(sampler="tpe", domains=PLAIN, defaults=DEFAULTS, *, directions=("max",), seed=0, fixed=()):
     options = {**options_of(sampler), **SMALL.get(sampler, {})}
-    return SAMPLERS[sampler](domains, dict(fixed), defaults, direction=direction, seed=seed, options=options)
+    return SAMPLERS[sampler](domains, dict(fixed), defaults, directions=directions, seed=seed, options=options)
 
 
 def score(values):
@@ -222,7 +222,7 @@ def test_a_guided_sampler_goes_where_the_results_are_better(sampler, direction, 
     n = 12 if sampler == "gp" else 40
 
     def found(sampler):
-        own, asked = made(sampler, direction=direction), []
+        own, asked = made(sampler, directions=(direction,)), []
         for k in range(n):
             asked.append(own.ask(k))
             own.tell(k, -sign * (math.log10(asked[k]["lr"]) + 2) ** 2, "complete")
