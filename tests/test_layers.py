@@ -100,7 +100,10 @@ def importers(library: str) -> set[str]:
         ("optuna", {"sweeper.planning.proposals", "sweeper.reports.searches"}),
         (
             "matplotlib",
-            {f"sweeper.reports.plots.{name}" for name in ("comparisons", "heatmaps", "lines", "tables")},
+            {
+                f"sweeper.reports.plots.{name}"
+                for name in ("comparisons", "fronts", "heatmaps", "lines", "tables")
+            },
         ),
     ],
 )

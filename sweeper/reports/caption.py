@@ -22,6 +22,7 @@ def caption(history: History) -> list[str]:
         f"Budget per method and arm: {_budget(plan)} configurations ({_sampler(search)}, the published defaults"
         f" first){_within(history)}, racing {search.racing}, early stopping {search.early_stopping};"
         f" {_spent(history)}.",
+        *_by_two(plan),
         *_unsearched(plan),
         f"Tuning seeds {_listed(search.seeds)}; report seeds {_listed(plan.final.seeds)}.",
         f"Test looks per arm: {_listed(sorted(looks))}.",
@@ -61,6 +62,16 @@ def _within(history: History) -> str:
 def _range(numbers: set[int]) -> str:
     least, most = min(numbers), max(numbers)
     return str(least) if least == most else f"{least} to {most}"
+
+
+def _by_two(plan: Announced) -> list[str]:
+    """Return which metrics the search went by where there were two, and the arms that lack the second."""
+    metric, beside = plan.select.metric, plan.select.beside
+    if not beside:
+        return []
+    lacking = [_axes(arm.axes) for arm in plan.arms if arm.size != 1 and not arm.beside]
+    alone = f" (by {metric} alone, which has no {beside}: {', '.join(lacking)})" if lacking else ""
+    return [f"Searched by {metric} and {beside}{alone}; {metric} alone selects."]
 
 
 def _unsearched(plan: Announced) -> list[str]:

@@ -35,7 +35,7 @@ def check(study: Study, where: str) -> None:
     if search.early_stopping != "none":
         raise UserError(
             f"{where}: search.early_stopping is {search.early_stopping!r}, which ends runs by {metric} alone;"
-            " beside select.beside it must be 'none'"
+            " with select.beside it must be 'none'"
         )
 
 

@@ -114,6 +114,11 @@ class Select(Strict):
     on: Literal["validation"] = "validation"
     """Test data never decide."""
 
+    @property
+    def metrics(self) -> list[str]:
+        """What the search goes by: one metric, or two."""
+        return [metric for metric in (self.metric, self.beside) if metric]
+
 
 class Resources(Strict):
     """What one run uses: CPUs and GPUs of each of its workers; and how its net is computed on a GPU.

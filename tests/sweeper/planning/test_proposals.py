@@ -47,7 +47,9 @@ SMALL = {"cmaes": {"popsize": 4}, "nsgaii": {"population_size": 4}}  # so that a
 
 def made(sampler="tpe", domains=PLAIN, defaults=DEFAULTS, *, directions=("max",), seed=0, fixed=()):
     options = {**options_of(sampler), **SMALL.get(sampler, {})}
-    return SAMPLERS[sampler](domains, dict(fixed), defaults, directions=directions, seed=seed, options=options)
+    return SAMPLERS[sampler](
+        domains, dict(fixed), defaults, directions=directions, seed=seed, options=options
+    )
 
 
 def score(values):
