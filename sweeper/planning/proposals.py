@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import optuna
 
 State = Literal["complete", "pruned", "fail"]
+BEHIND = "behind the published defaults"
 Value = float | Sequence[float] | None
 
 
@@ -107,6 +108,7 @@ class Random(Sampler):
 class Optuna(Sampler):
     """A sampler of Optuna's that is told results: each configuration is a trial of an Optuna study in memory.
 
+    Where there are two metrics, being behind the published defaults in the first is told as a violated constraint.
     `seen` says how a configuration looks to Optuna. For every draw the sampler is made anew; what one remembers beyond
     that lies in the trials, so where it `remembers` it is asked again when a configuration is recalled.
     """
@@ -122,6 +124,7 @@ class Optuna(Sampler):
         self.study = optuna.create_study(directions=[ways[way] for way in self.directions])
         self.trials: list[optuna.Trial] = []
         self.drafted = 0
+        self.defaults_reached: float | None = None
         self.distributions: dict[
             str, optuna.distributions.BaseDistribution
         ] = {}  # drawn for every configuration
@@ -172,6 +175,11 @@ class Optuna(Sampler):
         trial = self.trials[k]
         if state == "pruned":
             trial.report(value, step)
+        if len(self.directions) > 1 and value is not None:
+            self.defaults_reached = value[0] if k == 0 else self.defaults_reached
+            if self.defaults_reached is not None:
+                behind = self.defaults_reached - value[0]
+                trial.set_constraint(BEHIND, behind if self.directions[0] == "max" else -behind)
         found = value if state == "complete" else None
         self.study.tell(trial, found, state=optuna.trial.TrialState[state.upper()])
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
-from sweeper.planning.fronts import fronts
+from sweeper.planning.fronts import contenders, fronts
 from sweeper.planning.proposals import Sampler
 from sweeper.planning.racing import RULES, STOPPINGS, Curves, Scores, ended_at, ranked
 from sweeper.study.arms import Arm
@@ -270,11 +270,12 @@ class Race:
         return {k: mean for k, mean in found.items() if mean is not None}
 
     def _fronts(self, scores: Scores) -> dict[int, int]:
-        """Return the front of each configuration that has both metrics, none where the search goes by one."""
+        """Return the front of each configuration that is on one, none where the search goes by one metric."""
         if len(self.metrics) == 1:
             return {}
         one, other = (self._means(metric, scores) for metric in self.metrics)
-        return fronts({k: (one[k], other[k]) for k in one if k in other}, self.directions)
+        able = [k for k in contenders(scores, self.scores(0)) if k in other]
+        return fronts({k: (one[k], other[k]) for k in able}, self.directions)
 
     def _freeze(self, k: int, rule: str) -> None:
         self.stage = "final"

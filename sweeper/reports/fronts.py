@@ -9,7 +9,7 @@ from math import isfinite, nan
 from sweeper.bridge import direction
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
-from sweeper.planning.fronts import fronts
+from sweeper.planning.fronts import contenders, fronts
 from sweeper.reports.statistics import mean_std
 
 
@@ -29,15 +29,21 @@ class Found:
 def found(history: History, arm: str) -> list[Found]:
     """Return the configurations of an arm that finished and have both metrics.
 
-    The front is that of those with the most seeds: a mean over fewer is no rival to theirs.
+    The front is that of those with the most seeds, since a mean over fewer is no rival to theirs, that are no worse by
+    the first metric than the published defaults.
     """
     metrics = history.plan.select.metrics
-    tried = {k: _values(runs, metrics) for k, runs in sorted(history.tried[arm].items())}
+    runs = history.tried[arm]
+    tried = {k: _values(own, metrics) for k, own in sorted(runs.items())}
     tried = {k: values for k, values in tried.items() if values}
     most = max((len(values[0]) for values in tried.values()), default=0)
     summaries = {k: [mean_std(values) for values in own] for k, own in tried.items()}
     whole = {k: (one[0], other[0]) for k, (one, other) in summaries.items() if one[2] == most}
-    front = fronts(whole, [direction(metric) for metric in metrics])
+    ways = [direction(metric) for metric in metrics]
+    sign = 1 if ways[0] == "max" else -1
+    scores = {k: {seed: sign * run.validation[metrics[0]] for seed, run in runs[k].items()} for k in tried}
+    able = contenders({k: scores[k] for k in whole}, scores.get(0, {}))
+    front = fronts({k: whole[k] for k in able}, ways)
     chosen = history.selected.get(arm)
     return [
         Found(

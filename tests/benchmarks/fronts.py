@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from sweeper.bridge import Order, execute
-from sweeper.planning.fronts import Point, fronts
+from sweeper.planning.fronts import Point, contenders, fronts
 from sweeper.planning.proposals import sampler
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
@@ -96,11 +96,13 @@ def main(*methods: str) -> None:
             for seed in range(REPEATS):
                 tried = searched(bench, name, seed)
                 means = {k: bench.means(values, TUNING) for k, values in enumerate(tried)}
-                front = [k for k, number in fronts(means, DIRECTIONS).items() if number == 1]
+                scores = {k: {0: accuracy} for k, (accuracy, _) in means.items()}
+                able = {k: means[k] for k in contenders(scores, scores[0])}
+                front = [k for k, number in fronts(able, DIRECTIONS).items() if number == 1]
                 again = [bench.means(tried[k], FRESH) for k in front]
                 best = max(accuracy for accuracy, _ in means.values())
                 rows.append(
-                    (100 * hypervolume(means.values()), 100 * hypervolume(again), 100 * best, len(front))
+                    (100 * hypervolume(able.values()), 100 * hypervolume(again), 100 * best, len(front))
                 )
             cells = [_said(column) for column in zip(*rows, strict=True)]
             print(f"  {name:14} {'   '.join(cells)}   n {REPEATS}", flush=True)
