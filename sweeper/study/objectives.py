@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from sweeper.models.errors import UserError
-from sweeper.study.samplers import OF_ONE_METRIC, OPTIONS, name_of
-
-if TYPE_CHECKING:
-    from sweeper.study.schema import Study
+from sweeper.study.samplers import OF_ONE_METRIC, OPTIONS, Named, name_of
 
 OF_SEVERAL = ("gap", "acc_upper", "acc_lower")  # modalities
 OF_SOME = ("correlation", "coverage", "rejected_error", "modality_distance", "weight")  # methods
 
 
-def check(study: Study, where: str) -> None:
-    """Raise UserError where a study cannot be searched by the two metrics that it names; none if it names one."""
-    search, metric, beside = study.search, study.select.metric, study.select.beside
+def check(metric: str, beside: str, sampler: Named, early_stopping: str, where: str) -> None:
+    """Raise UserError where a study cannot be searched by both metrics; without a second nothing is checked."""
     if not beside:
         return
     if beside == metric:
@@ -26,22 +21,21 @@ def check(study: Study, where: str) -> None:
         raise UserError(
             f"{where}: select.beside is {beside!r}, which some methods alone have; name a metric that all have"
         )
-    sampler = name_of(search.sampler)
-    if sampler in OF_ONE_METRIC:
-        able = ", ".join(name for name in OPTIONS if name not in OF_ONE_METRIC)
+    name = name_of(sampler)
+    if name in OF_ONE_METRIC:
+        able = ", ".join(other for other in OPTIONS if other not in OF_ONE_METRIC)
         raise UserError(
-            f"{where}: sampler {sampler!r} searches by one metric, and select.beside is a second; admissible: {able}"
+            f"{where}: sampler {name!r} searches by one metric, and select.beside is a second; admissible: {able}"
         )
-    if search.early_stopping != "none":
+    if early_stopping != "none":
         raise UserError(
-            f"{where}: search.early_stopping is {search.early_stopping!r}, which ends runs by {metric} alone;"
+            f"{where}: search.early_stopping is {early_stopping!r}, which ends runs by {metric} alone;"
             " with select.beside it must be 'none'"
         )
 
 
-def has(metric: str, modalities: Collection[str]) -> bool:
-    """Say whether runs that use these modalities have a metric on validation."""
+def had(metric: str, modalities: Collection[str]) -> str:
+    """Return the metric if runs that use these modalities have it on validation, else nothing."""
     name, alone, modality = metric.partition("/")
-    if alone:
-        return modality in modalities
-    return name not in OF_SEVERAL or len(modalities) > 1
+    there = modality in modalities if alone else name not in OF_SEVERAL or len(modalities) > 1
+    return metric if there else ""

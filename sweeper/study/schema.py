@@ -252,7 +252,8 @@ def parse(raw: Mapping[str, Any], where: str = "study") -> Study:
                 f"{where}: axis {axis!r} is in report.rows and in report.columns; it belongs into one"
             )
     study = _with_full_metrics(study)
-    objectives.check(study, where)
+    select, search = study.select, study.search
+    objectives.check(select.metric, select.beside, search.sampler, search.early_stopping, where)
     return study
 
 

@@ -148,7 +148,6 @@ def _arm(
     parts += [bridge.entry("encoder", e["name"]) for e in encoded.values()]
     parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
     metrics = tuple(m for m in study.report.metrics if "." in m.partition("/")[0])
-    beside = study.select.beside
     arm = Arm(
         axes=axes,
         dataset=data.payload,
@@ -162,7 +161,7 @@ def _arm(
         published=published,
         conditions=tuple(study.conditions),
         metric=study.select.metric,
-        beside=beside if objectives.has(beside, inputs) else "",
+        beside=objectives.had(study.select.beside, inputs),
         code="",
         metrics=metrics,
         proposer=(study.search.sampler, study.search.seed),
