@@ -15,13 +15,17 @@ from sweeper.reports.statistics import mean_std
 
 @dataclass(frozen=True)
 class Found:
-    """A configuration: its mean and std (ddof 1, 0 for one seed) by both metrics over n seeds, its place."""
+    """A configuration: its mean and std (ddof 1, 0 for one seed) by both metrics over n seeds, its place.
+
+    It is `whole` with as many seeds as any, and `able` unless it is behind the published defaults.
+    """
 
     number: int
     n: int
     means: tuple[float, float]
     stds: tuple[float, float]
     whole: bool
+    able: bool
     on_front: bool
     selected: bool
 
@@ -42,8 +46,8 @@ def found(history: History, arm: str) -> list[Found]:
     ways = [direction(metric) for metric in metrics]
     sign = 1 if ways[0] == "max" else -1
     scores = {k: {seed: sign * run.validation[metrics[0]] for seed, run in runs[k].items()} for k in tried}
-    able = contenders({k: scores[k] for k in whole}, scores.get(0, {}))
-    front = fronts({k: whole[k] for k in able}, ways)
+    able = contenders(scores, scores.get(0, {}))
+    front = fronts({k: whole[k] for k in able if k in whole}, ways)
     chosen = history.selected.get(arm)
     return [
         Found(
@@ -52,6 +56,7 @@ def found(history: History, arm: str) -> list[Found]:
             means=(one[0], other[0]),
             stds=(one[1] or 0.0, other[1] or 0.0),
             whole=k in whole,
+            able=k in able,
             on_front=front.get(k) == 1,
             selected=bool(chosen and chosen.configuration == k),
         )

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
+from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,14 +36,21 @@ OF_STUDY = (
     *("trials", "study_directions", "study_user_attributes", "study_system_attributes"),
     "studies",
 )
-TABLES = ("trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes")
+TABLES = (
+    "trial_params",
+    "trial_values",
+    "trial_intermediate_values",
+    "trial_user_attributes",
+    "trial_system_attributes",
+)
 
 
 @dataclass(frozen=True)
 class Trial:
     """A configuration as Optuna has it; `parameters` {name: (domain, value)}, `steps` the mean after each epoch.
 
-    `values` are its means by the metrics of the search. Optuna knows steps where that is one.
+    `values` are its means by the metrics of the search. Optuna knows steps where that is one; where there are two,
+    `behind` is by how much it is behind the published defaults in the first, over common seeds.
     """
 
     state: str
@@ -52,6 +60,7 @@ class Trial:
     start: float
     end: float
     attributes: dict[str, Any]
+    behind: float | None = None
 
 
 def trials(history: History) -> dict[str, list[Trial]]:
@@ -78,7 +87,17 @@ def trials(history: History) -> dict[str, list[Trial]]:
         place = key, number
         metrics = plan.searched_by(arms[key])
         found[key].append(_trial(arms[key], given[place], runs.get(place, {}), metrics, own))
-    return found
+    sign = 1 if bridge.direction(plan.select.metric) == "max" else -1
+    return {
+        key: [replace(one, behind=_behind(one, own[0], sign)) for one in own] if arms[key].beside else own
+        for key, own in found.items()
+    }
+
+
+def _behind(one: Trial, defaults: Trial, sign: int) -> float | None:
+    scores, reached = one.attributes["by seed"], defaults.attributes["by seed"]
+    common = scores.keys() & reached.keys()
+    return sign * fsum(reached[s] - scores[s] for s in sorted(common)) / len(common) if common else None
 
 
 def _trial(
@@ -191,6 +210,9 @@ class Searches:
             columns = "trial_id, objective, value, value_type"
             values = [(key, i, value, "FINITE") for i, value in enumerate(one.values)]
             self._insert("trial_values", columns, values)
+            if one.behind is not None:
+                constraint = [(key, f"constraints:{proposals.BEHIND}", json.dumps(one.behind))]
+                self._insert("trial_system_attributes", "trial_id, key, value_json", constraint)
             steps = [(key, step, value, "FINITE") for step, value in enumerate(one.steps, start=1)]
             columns = "trial_id, step, intermediate_value, intermediate_value_type"
             self._insert("trial_intermediate_values", columns, steps)

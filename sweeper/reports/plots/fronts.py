@@ -61,18 +61,24 @@ def pareto(
                 place.set_title(fill(name, 96 // across))
                 place.set_xlabel(axes[0].label if i + across >= len(part) else "")
                 place.set_ylabel(axes[1].label if i % across == 0 else "")
-            figure.supxlabel(fill(_note(panels, rivals), int(15 * width)), fontsize=SMALL, color="0.35")
+            figure.supxlabel(
+                fill(_note(panels, rivals, axes[0]), int(17 * width)), fontsize=SMALL, color="0.35"
+            )
         made += files
     return made
 
 
 def _panel(place: Axes, found: Sequence[Found], axes: Sequence[Axis]) -> None:
     _front(place, found, axes, color=COLOURS[0], linewidth=1.2)
+    edge = _edge(found, axes[0])
     for one in found:
         x, y = (mean * axis.scale for mean, axis in zip(one.means, axes, strict=True))
         xerr, yerr = (std * axis.scale for std, axis in zip(one.stds, axes, strict=True))
         alpha = (1.0 if one.on_front else 0.6) if one.whole else 0.25
         bars = {"elinewidth": 0.5, "markeredgewidth": 0, "color": COLOURS[0], "alpha": alpha}
+        if _beyond(one, edge, axes[0]):
+            place.plot([edge], [y], "<" if axes[0].direction == "max" else ">", color=COLOURS[0], alpha=alpha)
+            continue
         place.errorbar(x, y, xerr=xerr, yerr=yerr, fmt="o", **bars)
         if one.selected:
             place.plot([x], [y], "o", markersize=8, markerfacecolor="none", color=RED)
@@ -84,6 +90,18 @@ def _panel(place: Axes, found: Sequence[Found], axes: Sequence[Axis]) -> None:
     place.grid(alpha=0.3)
 
 
+def _edge(found: Sequence[Found], axis: Axis) -> float | None:
+    """Return where the axis of the first metric ends: behind the published defaults as far as others are ahead."""
+    able = [one.means[0] * axis.scale for one in found if one.able]
+    span = max(able, default=0.0) - min(able, default=0.0)
+    return (min(able) - span if axis.direction == "max" else max(able) + span) if span else None
+
+
+def _beyond(one: Found, edge: float | None, axis: Axis) -> bool:
+    x = one.means[0] * axis.scale
+    return edge is not None and (x < edge if axis.direction == "max" else x > edge)
+
+
 def _front(place: Axes, found: Sequence[Found], axes: Sequence[Axis], **look: object) -> None:
     """Draw the border of what lies behind a front."""
     points = sorted(one.means for one in found if one.on_front)
@@ -92,11 +110,13 @@ def _front(place: Axes, found: Sequence[Found], axes: Sequence[Axis], **look: ob
         place.plot(x, y, drawstyle="steps-pre" if axes[0].direction == "max" else "steps-post", **look)
 
 
-def _note(panels: Mapping[str, Sequence[Found]], rivals: Mapping[str, Sequence[str]]) -> str:
+def _note(panels: Mapping[str, Sequence[Found]], rivals: Mapping[str, Sequence[str]], axis: Axis) -> str:
     counts = {one.n for found in panels.values() for one in found}
     most = max(counts)
     seeds = f"{most} tuning seed{'s' * (most > 1)}"
     faint = ", faint: fewer" if len(counts) > 1 else ""
+    if any(_beyond(one, _edge(found, axis), axis) for found in panels.values() for one in found):
+        faint += ", triangles: far behind the published defaults, beyond the axis"
     others = "; grey: fronts of the other arms" if any(rivals.values()) else ""
     return (
         f"● a configuration, mean ± std over {seeds} on validation{faint}; line: the front of those with {most};"

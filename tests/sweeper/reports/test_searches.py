@@ -160,13 +160,28 @@ def test_a_search_by_two_metrics_has_two_values_and_its_front(file):
         own = run(k, 0, accuracy)
         records.append(replace(own, metrics={"validation": {"accuracy": accuracy, "gap": gap}}))
     records += [proposed(3), run(3, 0, 0.5)]
+    worse = run(4, 0, 0.25)
+    records += [proposed(4), replace(worse, metrics={"validation": {"accuracy": 0.25, "gap": 0.0}})]
     study = entered(file, records)["study: joint"]
     assert [way.name for way in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert study.metric_names == ["accuracy", "gap"]
-    assert [trial.values for trial in study.trials] == [[0.5, 0.25], [0.75, 0.375], [0.625, 0.5], None]
-    assert [trial.state.name for trial in study.trials] == [*["COMPLETE"] * 3, "FAIL"]
-    assert [trial.number for trial in study.best_trials] == [0, 1]
-    assert [trial.intermediate_values for trial in study.trials] == [{}] * 4
+    assert [trial.values for trial in study.trials] == [
+        *([0.5, 0.25], [0.75, 0.375], [0.625, 0.5], None),
+        [0.25, 0.0],
+    ]
+    assert [trial.state.name for trial in study.trials] == [*["COMPLETE"] * 3, "FAIL", "COMPLETE"]
+    assert [list(trial.constraints.values()) for trial in study.trials] == [
+        [0.0],
+        [-0.25],
+        [-0.125],
+        [],
+        [0.25],
+    ]
+    assert [trial.number for trial in study.best_trials] == [
+        0,
+        1,
+    ]  # the last is behind the published defaults
+    assert [trial.intermediate_values for trial in study.trials] == [{}] * 5
 
 
 def test_a_study_takes_the_place_of_what_there_was_of_it_and_of_no_other(file):
