@@ -589,7 +589,7 @@ def test_optuna_is_told_done_pruned_and_failed_as_they_are():
         record = life.race.record(life.race.runs[k, "search", 0])
         accuracy = record.validation.get("accuracy")
         if record.done and math.isfinite(accuracy):
-            assert (state, value, steps) == ("COMPLETE", accuracy, {})
+            assert (state, value, steps) == ("COMPLETE", [accuracy], {})
         elif record.status == "pruned":
             assert (state, steps) == ("PRUNED", {record.epochs: record.curve[-1]})
         else:
@@ -604,7 +604,7 @@ def test_optuna_is_told_done_pruned_and_failed_as_they_are():
 def test_several_first_seeds_are_told_as_their_mean():
     life = simulate(joint({"racing": "none", "ahead": 1}))
     means = [sum(life.race.scores(k).values()) / 4 for k in range(8)]
-    assert [value for _, value, _, _ in life.told[0][:8]] == pytest.approx(means)
+    assert [value for _, (value,), _, _ in life.told[0][:8]] == pytest.approx(means)
 
 
 # Failures
