@@ -125,7 +125,7 @@ class Results:
         return frames.selected(self.history)
 
     def searched(self) -> DataFrame:
-        """Return a row for every search run: the selection metric on validation, and its parameters."""
+        """Return a row for every search run: the metrics of the search on validation, and its parameters."""
         return frames.searched(self.history)
 
     def curves(self, stage: str = "final") -> DataFrame:

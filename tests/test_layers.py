@@ -102,7 +102,7 @@ def importers(library: str) -> set[str]:
             "matplotlib",
             {
                 f"sweeper.reports.plots.{name}"
-                for name in ("clouds", "comparisons", "densities", "heatmaps", "lines", "tables")
+                for name in ("clouds", "comparisons", "densities", "fronts", "heatmaps", "lines", "tables")
             },
         ),
     ],

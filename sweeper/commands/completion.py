@@ -63,8 +63,8 @@ def _offer(command: str, action: argparse.Action) -> None:
 
     from sweeper.bridge import CORRUPTIONS, METRICS, entries
     from sweeper.reports.report import SUFFIXES
+    from sweeper.study.fields import AXES
     from sweeper.study.files import shipped
-    from sweeper.study.schema import AXES
 
     catalogue = {
         "methods": entries("method"),

@@ -59,8 +59,8 @@ class ArmPlan:
     """An arm that a study announced: its key, its place in tables, the code its runs use, its configurations.
 
     Arms that differ in their code alone share `work`. `reads` are the modalities it uses, `floor` says that arms on the
-    same ones are to reach it. `space` {parameter: its domains} is what is searched, `unsearched` are parameters of its
-    method, of which none is.
+    same ones are to reach it. `space` {parameter: its domains} is what is searched, by the study's metric and by
+    `beside` where it has that, `unsearched` are parameters of its method, of which none is.
     """
 
     key: str
@@ -70,6 +70,7 @@ class ArmPlan:
     size: int = 0
     reads: tuple[str, ...] = ()
     floor: bool = False
+    beside: str = ""
     space: dict[str, tuple[Domain, ...]] = field(default_factory=dict)
     unsearched: tuple[str, ...] = ()
 
@@ -96,6 +97,10 @@ class Announced(Record):
         parts = {name: getattr(self, name).model_dump() for name in ("search", "final", "select", "layout")}
         arms = [asdict(arm) for arm in self.arms]
         return {**super().raw(), **parts, "arms": arms}
+
+    def searched_by(self, arm: ArmPlan) -> list[str]:
+        """Return what an arm's search goes by: one metric, or two."""
+        return [metric for metric in (self.select.metric, arm.beside) if metric]
 
     @property
     def subject(self) -> tuple[Any, ...]:

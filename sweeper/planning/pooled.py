@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sweeper.planning.proposals import Sampler, State, sampler
+from sweeper.planning.proposals import Sampler, State, Value, sampler
 from sweeper.study.schema import Search
 from sweeper.study.space import Domain, Space, Values
 
@@ -61,7 +61,9 @@ class Pooled(Sampler):
     """A sampler whose every proposal is moved to the nearest configuration of a pool that is not taken yet."""
 
     def __init__(self, pool: Sequence[Values], inner: Sampler) -> None:
-        super().__init__(inner.space, inner.fixed, inner.defaults, direction=inner.direction, seed=inner.seed)
+        super().__init__(
+            inner.space, inner.fixed, inner.defaults, directions=inner.directions, seed=inner.seed
+        )
         self.left, self.inner = list(pool), inner
 
     def proposed(self, k: int) -> Values:
@@ -74,7 +76,7 @@ class Pooled(Sampler):
         self.left.remove(values)
         self.inner.recall(k, values)
 
-    def tell(self, k: int, value: float | None, state: State, step: int = 1) -> None:
+    def tell(self, k: int, value: Value, state: State, step: int = 1) -> None:
         """Tell the sampler the result of configuration k."""
         self.inner.tell(k, value, state, step)
 
@@ -96,7 +98,7 @@ class Pooled(Sampler):
 
 
 def pooled(
-    pool: Sequence[Values], search: Search, domains: Space, fixed: Values, defaults: Values, direction: str
+    pool: Sequence[Values], search: Search, domains: Space, fixed: Values, defaults: Values, *directions: str
 ) -> Pooled:
     """Return the sampler of a search over a pool."""
-    return Pooled(pool, sampler(search, domains, fixed, defaults, direction))
+    return Pooled(pool, sampler(search, domains, fixed, defaults, *directions))

@@ -98,6 +98,7 @@ def _facts(name: str, p: ArmPlan) -> dict[str, Any]:
         "axes": p.arm.axes,
         "key": p.arm.key,
         "configurations": p.size,
+        "searched_by": [p.arm.metric, *([p.arm.beside] if p.arm.beside else [])],
         "runs": p.planned,
         "done": p.done,
         "seconds_per_run": p.seconds,
@@ -114,14 +115,20 @@ def describe(
 ) -> Iterator[str]:
     """Yield the same in lines."""
     total, done = sum(p.planned for p in plans), sum(p.done for p in plans)
-    search = study.search
+    search, select = study.search, study.select
     yield (
         f"study {study.study}: {len(plans)} arms, up to {total} runs, {done} done; tuning seeds {search.seeds},"
         f" report seeds {study.final.seeds}, {words(search.sampler)}, racing {search.racing}"
         + (f", {search.hours:g} h of search runs in all" if search.hours else "")
+        + (f"; searched by {select.metric} and {select.beside}" if select.beside else "")
     )
     for name, p in zip(short_names([p.arm.axes for p in plans]), plans, strict=True):
-        yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done{_unsearched(p.arm)}"
+        alone = (
+            f"; searched by {select.metric} alone"
+            if select.beside and not p.arm.beside and p.size > 1
+            else ""
+        )
+        yield f"{name}: {p.size} configurations, up to {p.planned} runs, {p.done} done{alone}{_unsearched(p.arm)}"
         for k in sorted(p.known)[:SHOWN]:
             origin = "the published defaults" if k == 0 else "proposed"
             yield f"  #{k} {origin}: {_values({**p.arm.fixed, **p.known[k]})}"

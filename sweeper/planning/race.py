@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import stdev
 from typing import Any, NamedTuple, Protocol
 
 from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
+from sweeper.planning.fronts import contenders, fronts
 from sweeper.planning.proposals import Sampler
-from sweeper.planning.racing import RULES, STOPPINGS, Curves, ended_at, ranked
+from sweeper.planning.racing import RULES, STOPPINGS, Curves, Scores, ended_at, ranked
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
@@ -57,10 +58,12 @@ class Race:
         self.seconds = seconds  # that its search runs may take
         self.study, self.arm, self.shared, self.proposed, self.note = study, arm, runs, proposed, note
         search, self.metric = study.search, study.select.metric
-        self.sign = 1.0 if direction(self.metric) == "max" else -1.0
+        self.metrics = [self.metric, *([arm.beside] if arm.beside else [])]
+        self.directions = [direction(metric) for metric in self.metrics]
+        self.sign = 1.0 if self.directions[0] == "max" else -1.0
         self.size = arm.size(search)
         space = (arm.space, arm.fixed, arm.defaults())
-        self.proposals = sampled(search, *space, direction(self.metric))
+        self.proposals = sampled(search, *space, *self.directions)
         self.rule, self.stopping = RULES[search.racing], STOPPINGS[search.early_stopping]
         self.rungs = self.rule.rungs(len(search.seeds))
         self.stage, self.rung, self.told = "propose", 0, 0
@@ -231,11 +234,11 @@ class Race:
         return self.rule.runs_planned(size, len(seeds), 0) * each
 
     def _tell(self, k: int, records: list[RunRecord]) -> None:
-        """Tell the sampler the first rung of configuration k: its mean, or that it was pruned or failed."""
-        values = [self._value(record) for record in records]
+        """Tell the sampler the first rung of configuration k: its means, or that it was pruned or failed."""
+        means = [_mean_of(metric, records) for metric in self.metrics]
         pruned = next((record for record in records if record.status == "pruned"), None)
-        if None not in values:
-            self.proposals.tell(k, self.sign * sum(values) / len(values), "complete")
+        if None not in means:
+            self.proposals.tell(k, means if len(means) > 1 else means[0], "complete")
         elif pruned and all(record.status in ("done", "pruned") for record in records):
             self.proposals.tell(k, pruned.curve[-1], "pruned", pruned.epochs)
         else:
@@ -249,23 +252,30 @@ class Race:
         if not scores:
             self.stopped = "no configuration finished its tuning seeds"
         elif self.rung + 1 == len(self.rungs):
-            best, *_ = ranked(scores, self._losses(scores))
+            best, *_ = ranked(scores, self._means("loss", scores))
             seeds = f"{n} tuning seed{'s' * (n > 1)}"
             self._freeze(best, f"best mean of {self.metric} on validation over {seeds}")
         else:
-            self.alive = self.rule.survivors(scores, self._losses(scores))
+            self.alive = self.rule.survivors(scores, self._means("loss", scores), self._fronts(scores))
             self.rung += 1
             more = search.seeds[n : self.rungs[self.rung]]
             self.queue.extend(self._run(k, "search", seed) for seed in more for k in self.alive)
 
-    def _losses(self, scores: Mapping[int, Mapping[int, float]]) -> dict[int, float]:
-        """Return the mean loss on validation of configurations, over the seeds of their scores."""
-        found = {}
-        for k, seeds in scores.items():
-            records = [self.record(self.runs[k, "search", seed]) for seed in seeds]
-            losses = [record.validation.get("loss", math.inf) for record in records]
-            found[k] = sum(losses) / len(losses)
-        return {k: loss for k, loss in found.items() if math.isfinite(loss)}
+    def _means(self, metric: str, scores: Scores) -> dict[int, float]:
+        """Return a metric's mean on validation over the seeds of their scores, of configurations that have one."""
+        found = {
+            k: _mean_of(metric, [self.record(self.runs[k, "search", seed]) for seed in seeds])
+            for k, seeds in scores.items()
+        }
+        return {k: mean for k, mean in found.items() if mean is not None}
+
+    def _fronts(self, scores: Scores) -> dict[int, int]:
+        """Return the front of each configuration that is on one, none where the search goes by one metric."""
+        if len(self.metrics) == 1:
+            return {}
+        one, other = (self._means(metric, scores) for metric in self.metrics)
+        able = [k for k in contenders(scores, self.scores(0)) if k in other]
+        return fronts({k: (one[k], other[k]) for k in able}, self.directions)
 
     def _freeze(self, k: int, rule: str) -> None:
         self.stage = "final"
@@ -318,6 +328,12 @@ class Race:
                 if errors[record.failure] == SAME_ERROR_STOPS:
                     return record.failure
         return ""
+
+
+def _mean_of(metric: str, records: Sequence[RunRecord]) -> float | None:
+    """Return a metric's mean on validation, None unless all runs ended and have a finite value."""
+    values = [record.validation.get(metric, math.nan) if record.done else math.nan for record in records]
+    return sum(values) / len(values) if all(map(math.isfinite, values)) else None
 
 
 def _mean(scores: Mapping[int, float]) -> float:

@@ -12,6 +12,9 @@ import numpy as np
 
 Scores = Mapping[int, Mapping[int, float]]  # {configuration: {seed: value}} over common seeds
 Losses = Mapping[int, float]  # by which equal configurations are told apart, where they are known
+Fronts = Mapping[
+    int, float
+]  # 1 for what is on the front by two metrics, 2 for what is behind that, …; or nothing
 NONE: Losses = {}
 ALPHA = 0.1
 
@@ -24,7 +27,7 @@ class Rule(ABC):
         """Return how many seeds a configuration has at each rung."""
 
     @abstractmethod
-    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
         """Return the configurations that earn more seeds."""
 
     def most_alive(self, alive: int, n_seeds: int) -> int:
@@ -64,7 +67,7 @@ class NoRace(Rule):
         """Return all at once."""
         return [n_seeds]
 
-    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
         """Return all."""
         return sorted(scores)
 
@@ -80,9 +83,9 @@ class Halving(Rule):
         """Return half, rounded up."""
         return -(-alive // 2)
 
-    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
         """Return the better half."""
-        return sorted(ranked(scores, losses)[: math.ceil(len(scores) / 2)])
+        return sorted(ranked(scores, losses, fronts)[: math.ceil(len(scores) / 2)])
 
 
 class Thirding(Rule):
@@ -96,14 +99,14 @@ class Thirding(Rule):
         """Return a third of those of one seed, half of the others, rounded up."""
         return -(-alive // (3 if n_seeds == 1 else 2))
 
-    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
         """Return the best third or half."""
-        order = ranked(scores, losses)
+        order = ranked(scores, losses, fronts)
         return sorted(order[: self.most_alive(len(order), len(scores[order[0]]))])
 
 
 class Paired(Rule):
-    """A seed more a rung; who is not significantly worse than the leader survives.
+    """A seed more a rung; who is not significantly worse than the leader survives, and who is on the front.
 
     The deficit to the leader is paired over seeds, its variance pooled over configurations, and tested at ALPHA
     one-sided, from two seeds on.
@@ -113,9 +116,9 @@ class Paired(Rule):
         """Return 1, 2, 3, …, all."""
         return list(range(1, n_seeds + 1))
 
-    def survivors(self, scores: Scores, losses: Losses = NONE) -> list[int]:
+    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
         """Return the leader and those whose deficit is within the bound."""
-        order = ranked(scores, losses)
+        order = ranked(scores, losses, fronts)
         leader, seeds = order[0], sorted(scores[order[0]])
         n = len(seeds)
         if n < 2 or len(order) < 2:
@@ -126,7 +129,7 @@ class Paired(Rule):
         from scipy.special import stdtrit
 
         bound = float(stdtrit(freedom, 1 - ALPHA)) * math.sqrt(pooled / n)
-        return sorted([leader, *(k for k, d in deficits.items() if d.mean() <= bound)])
+        return sorted([leader, *(k for k, d in deficits.items() if d.mean() <= bound or fronts.get(k) == 1)])
 
 
 RULES: dict[str, Rule] = {
@@ -243,7 +246,7 @@ def ended_at(curve: Sequence[float], limits: Mapping[int, float]) -> int | None:
     return next((e for e in sorted(limits) if e <= len(curve) and curve[e - 1] < limits[e]), None)
 
 
-def ranked(scores: Scores, losses: Losses = NONE) -> list[int]:
-    """Return the configurations by mean, best first, ties to the lower loss on validation, then the lower number."""
+def ranked(scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
+    """Return the configurations by front, then mean, best first, ties to the lower loss, then the lower number."""
     means = {k: float(np.mean(list(v.values()))) for k, v in scores.items()}
-    return sorted(means, key=lambda k: (-means[k], losses.get(k, math.inf), k))
+    return sorted(means, key=lambda k: (fronts.get(k, math.inf), -means[k], losses.get(k, math.inf), k))

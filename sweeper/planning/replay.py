@@ -45,6 +45,7 @@ class Pool:
     left_out: int = 0
     any_code: bool = False
     code: str = ""
+    beside: str = ""
 
     @property
     def method(self) -> Any:  # noqa: ANN401 - in an Entry's place

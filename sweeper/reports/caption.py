@@ -22,6 +22,7 @@ def caption(history: History) -> list[str]:
         f"Budget per method and arm: {_budget(plan)} configurations ({_sampler(search)}, the published defaults"
         f" first){_within(history)}, racing {search.racing}, early stopping {search.early_stopping};"
         f" {_spent(history)}.",
+        *_by_two(history),
         *_unsearched(plan),
         f"Tuning seeds {_listed(search.seeds)}; report seeds {_listed(plan.final.seeds)}.",
         f"Test looks per arm: {_listed(sorted(looks))}.",
@@ -61,6 +62,16 @@ def _within(history: History) -> str:
 def _range(numbers: set[int]) -> str:
     least, most = min(numbers), max(numbers)
     return str(least) if least == most else f"{least} to {most}"
+
+
+def _by_two(history: History) -> list[str]:
+    """Return which metrics the search went by where there were two, and the arms that lack the second."""
+    metric, beside = history.plan.select.metric, history.plan.select.beside
+    if not beside:
+        return []
+    alone = [history.names[arm.key] for arm in history.plan.arms if arm.size != 1 and not arm.beside]
+    said = f" ({metric} alone, for want of a {beside}: {_listed(alone)})" if alone else ""
+    return [f"Searched by {metric} and {beside}{said}; what is selected is best by {metric}."]
 
 
 def _unsearched(plan: Announced) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from sweeper.bridge import is_share
 from sweeper.ledger.history import History
 from sweeper.ledger.records import Proposed, RunRecord, Shared
-from sweeper.reports.names import capital, titled
+from sweeper.reports.names import capital, in_percent, titled
 from sweeper.reports.statistics import mean_std
 from sweeper.reports.writers.ascii import escaped
 from sweeper.reports.writers.latex import TEXT, floats, note, stacked
@@ -29,9 +29,9 @@ class Tried:
         """Return what its finished search runs found on validation."""
         return [run.validation[metric] for run in self.runs.values() if run.done and metric in run.validation]
 
-    def said(self, metric: str) -> str:
-        """Return mean ± std (ddof 1) on validation, in percent where the metric is a share, and n."""
-        values, scale = self.validation(metric), 100 if is_share(metric) else 1
+    def said(self, metric: str, headline: str = "") -> str:
+        """Return mean ± std (ddof 1) on validation, in percent where the metric is shown so, and n."""
+        values, scale = self.validation(metric), 100 if in_percent(metric, headline or metric) else 1
         if not values:
             return "—"
         mean, std, n = mean_std(values)

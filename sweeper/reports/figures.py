@@ -18,10 +18,11 @@ from sweeper.bridge import direction, is_share, parse_condition
 from sweeper.ledger.history import History
 from sweeper.ledger.records import RunRecord
 from sweeper.ledger.uris import locate
-from sweeper.reports import page, report, selection
+from sweeper.reports import fronts, page, report, selection
 from sweeper.reports.differences.statements import titles
-from sweeper.reports.names import titled
+from sweeper.reports.names import in_percent, titled
 from sweeper.reports.plots import comparisons, lines, tables
+from sweeper.reports.plots.fronts import Axis, pareto
 from sweeper.reports.report import Report
 from sweeper.reports.searches import FILE, Searches
 from sweeper.study.arms import short_names
@@ -62,6 +63,7 @@ def draw(history: History, found: Report, curve: Callable[[str], Curve], folder:
             ylabel=said["ylabel"],
             share=is_share(metric),
         )
+    made += _pareto(history, folder)
     for kind, levels, quantities in _noise(found):
         for name, series in quantities.items():
             path = folder / file_name(f"{name} by {kind}")
@@ -97,6 +99,23 @@ def _search(history: History) -> list[tuple[str, list[tuple[float, float | None]
         name: selection.best_so_far(selection.means(history, arm)) for arm, name in history.names.items()
     }
     return [(name, values) for name, values in found.items() if values]
+
+
+def _pareto(history: History, folder: Path) -> list[Path]:
+    """Draw what was found by arms whose search went by two metrics."""
+    metrics = history.plan.select.metrics
+    arms = {history.names[arm.key]: arm for arm in history.plan.arms if arm.beside}
+    panels = {name: own for name, arm in arms.items() if (own := fronts.found(history, arm.key))}
+    if not panels:
+        return []
+    datasets = {name: arms[name].axes["dataset"] for name in panels}
+    rivals = {
+        name: [other for other in panels if other != name and datasets[other] == dataset]
+        for name, dataset in datasets.items()
+    }
+    shown = [metric for metric in metrics if in_percent(metric, metrics[0])]
+    axes = [Axis(titled(m, shown), direction(m), 100 if m in shown else 1) for m in metrics]
+    return pareto(panels, rivals, axes, folder / "pareto")
 
 
 def _expected(history: History) -> dict[str, list[tuple[str, list[float]]]]:

@@ -39,14 +39,14 @@ def numbers(history: History) -> DataFrame:
 
 
 def searched(history: History) -> DataFrame:
-    """Return a row for every search run: the value of the selection metric on validation, and its parameters."""
+    """Return a row for every search run: what it was searched by, on validation, and its parameters."""
     import pandas as pd
 
-    metric = history.plan.select.metric
+    metrics = history.plan.select.metrics
     rows = [
         {
             **place,
-            **{"status": run.status, metric: run.validation.get(metric)},
+            **{"status": run.status, **{metric: run.validation.get(metric) for metric in metrics}},
             **{"epochs": run.epochs, "seconds": run.seconds, "key": run.key},
             **run.parameters,
         }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from sweeper.bridge import is_share
+
 METRICS = {  # where it is more than the name with a capital letter
     "acc2_has0": "Acc-2, with 0",
     "acc2_non0": "Acc-2, without 0",
@@ -31,6 +33,11 @@ def titled(metric: str, percent: Collection[str] = ()) -> str:
     name, _, modality = metric.partition("/")
     words = METRICS.get(name) or capital(name.replace("_", " "))
     return ", ".join(filter(None, (words, modality))) + " (%)" * (metric in percent)
+
+
+def in_percent(metric: str, headline: str) -> bool:
+    """Say whether a metric is shown in percent; the gap is where the headline metric is."""
+    return is_share(headline if metric == "gap" else metric)
 
 
 def capital(words: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweeper.ledger.records import RunRecord
 from sweeper.reports import configurations, cost, ranks
-from sweeper.reports.names import capital, label, titled
+from sweeper.reports.names import capital, in_percent, label, titled
 from sweeper.reports.report import Report
 from sweeper.reports.writers.html import element
 from sweeper.study import yamls
@@ -109,24 +109,29 @@ def _figures(pictures: Sequence[Path]) -> str:
 
 
 def _selected(found: Report) -> str:
-    history, metric = found.history, found.history.plan.select.metric
+    history, metrics = found.history, found.history.plan.select.metrics
     tried = configurations.tried(history)
     chosen = {history.names[arm]: one for arm, own in tried.items() for one in own if one.selected}
     if not chosen:
         return ""
     shared = configurations.common([one.parameters for one in chosen.values()]) if len(chosen) > 1 else {}
     rows = [
-        [name, str(one.number), one.said(metric), configurations.listed(one.parameters, shared)]
+        [
+            name,
+            str(one.number),
+            *(one.said(m, metrics[0]) for m in metrics),
+            configurations.listed(one.parameters, shared),
+        ]
         for name, one in chosen.items()
     ]
     said = "No. 0 is the published default; mean ± std (ddof 1) on validation over n tuning seeds."
     if shared:
         said += f" All: {configurations.listed(shared)}."
-    return _table(["Arm", "No.", _validation(found), "Parameters"], rows) + _note(said)
+    return _table(["Arm", "No.", *_validation(found), "Parameters"], rows) + _note(said)
 
 
 def _search(found: Report) -> str:
-    history, metric = found.history, found.history.plan.select.metric
+    history, metrics = found.history, found.history.plan.select.metrics
     tried = {
         history.names[arm]: own
         for arm, own in configurations.tried(history).items()
@@ -139,7 +144,7 @@ def _search(found: Report) -> str:
         rows = [
             [
                 f"{one.number}{' (selected)' * one.selected}",
-                one.said(metric),
+                *(one.said(m, metrics[0]) for m in metrics),
                 ", ".join(
                     f"{n} {status}" for status, n in Counter(r.status for r in one.runs.values()).items()
                 ),
@@ -147,7 +152,7 @@ def _search(found: Report) -> str:
             ]
             for one in own
         ]
-        text = _table(["No.", _validation(found), "Runs", "Parameters"], rows, [one.selected for one in own])
+        text = _table(["No.", *_validation(found), "Runs", "Parameters"], rows, [one.selected for one in own])
         fixed = _note(f"All: {configurations.listed(shared)}.") if shared else ""
         summary = f"<summary>{escape(name)}: {len(own)} configuration{'s' * (len(own) > 1)}</summary>"
         said.append(f"<details{' open' * unfolded}>{summary}{text}{fixed}</details>")
@@ -232,9 +237,11 @@ def _repeat(found: Report, study_file: str) -> str:
     return text
 
 
-def _validation(found: Report) -> str:
-    metric = found.history.plan.select.metric
-    return f"{titled(metric, [metric] * configurations.is_share(metric))} on validation"
+def _validation(found: Report) -> list[str]:
+    """Return what the columns of the metrics are called that the search went by."""
+    metrics = found.history.plan.select.metrics
+    shown = [metric for metric in metrics if in_percent(metric, metrics[0])]
+    return [f"{titled(metric, shown)} on validation" for metric in metrics]
 
 
 def _words(texts: Iterable[str]) -> str:

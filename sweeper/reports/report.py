@@ -27,6 +27,8 @@ from sweeper.reports import (
 from sweeper.reports.caption import caption
 from sweeper.reports.cells import Result
 from sweeper.reports.differences import pairs, statements
+from sweeper.reports.names import in_percent
+from sweeper.study.schema import Select
 
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
 DIAGNOSTICS = ("gap", "modality_distance", "weight", "dependency", "coverage")
@@ -67,7 +69,7 @@ class Report:
             self._directions,
             order=self.order,
             partial=partial,
-            percent=[m for m in self.metrics if is_share(self.headline if m == "gap" else m)],
+            percent=[m for m in self.metrics if in_percent(m, self.headline)],
         )
 
     def text(self, format: str = "md", *, partial: bool = False) -> str:
@@ -170,7 +172,7 @@ def build(
         *placed,
         list(dict.fromkeys(metrics))
         or _measured(layout.metrics, results)
-        or _default_metrics(metric, results),
+        or _default_metrics(plan.select, results),
         order,
         [
             *caption(history),
@@ -244,9 +246,9 @@ def _measured(metrics: Sequence[str], results: Iterable[Result]) -> list[str]:
     return [name for name in metrics if name in measured]
 
 
-def _default_metrics(selected_by: str, results: Iterable[Result]) -> list[str]:
-    """Return the selection metric, the same for each modality, and the gap between modalities."""
-    metric = selected_by.split("/")[0]
+def _default_metrics(select: Select, results: Iterable[Result]) -> list[str]:
+    """Return the selection metric, the same for each modality, the gap between them, and what was searched beside."""
+    metric = select.metric.split("/")[0]
     measured = dict.fromkeys(name for r in results for values in r.values.values() for name in values)
     own = [name for name in measured if name.startswith(f"{metric}/") and ":" not in name]
-    return list(dict.fromkeys([metric, *own, *(["gap"] if "gap" in measured else [])]))
+    return list(dict.fromkeys([metric, *own, *(m for m in ("gap", select.beside) if m in measured)]))

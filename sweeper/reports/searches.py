@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
+from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,25 +32,40 @@ if TYPE_CHECKING:
 FILE = "optuna.db"
 SCALARS = (str, int, float, bool, type(None))
 PLOTTED = 2  # trials at least
-TABLES = ("trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes")
+OF_STUDY = (
+    *("trials", "study_directions", "study_user_attributes", "study_system_attributes"),
+    "studies",
+)
+TABLES = (
+    "trial_params",
+    "trial_values",
+    "trial_intermediate_values",
+    "trial_user_attributes",
+    "trial_system_attributes",
+)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A configuration as Optuna has it; `parameters` {name: (domain, value)}, `steps` the mean after each epoch."""
+    """A configuration as Optuna has it; `parameters` {name: (domain, value)}, `steps` the mean after each epoch.
+
+    `values` are its means by the metrics of the search. Optuna knows steps where that is one; where there are two,
+    `behind` is by how much it is behind the published defaults in the first, over common seeds.
+    """
 
     state: str
     parameters: dict[str, tuple[Domain, Any]]
-    value: float | None
+    values: Sequence[float]
     steps: list[float]
     start: float
     end: float
     attributes: dict[str, Any]
+    behind: float | None = None
 
 
 def trials(history: History) -> dict[str, list[Trial]]:
     """Return the configurations of each arm of a study in their order."""
-    seeds, metric = history.plan.search.seeds, history.plan.select.metric
+    plan, seeds = history.plan, history.plan.search.seeds
     given: dict[tuple[str, int], Mapping[str, Any]] = {}
     runs: dict[tuple[str, int], dict[int, RunRecord]] = {}
     for record in history.records:
@@ -61,39 +77,56 @@ def trials(history: History) -> dict[str, list[Trial]]:
             runs.setdefault(place, {})[record.seed] = history.runs[record.key]
         if not isinstance(record, Shared):
             given.setdefault(place, record.parameters)
-    found: dict[str, list[Trial]] = {arm.key: [] for arm in history.plan.arms}
-    arms = {arm.key: arm for arm in history.plan.arms}
+    found: dict[str, list[Trial]] = {arm.key: [] for arm in plan.arms}
+    arms = {arm.key: arm for arm in plan.arms}
     for key, number in sorted(given):
         chosen = history.selected.get(key)
         own = {"configuration": number, "parameters": given[key, number]}
         if chosen and chosen.configuration == number:
             own["selected"] = chosen.rule
         place = key, number
-        found[key].append(_trial(arms[key], given[place], runs.get(place, {}), metric, own))
-    return found
+        metrics = plan.searched_by(arms[key])
+        found[key].append(_trial(arms[key], given[place], runs.get(place, {}), metrics, own))
+    sign = 1 if bridge.direction(plan.select.metric) == "max" else -1
+    return {
+        key: [replace(one, behind=_behind(one, own[0], sign)) for one in own] if arms[key].beside else own
+        for key, own in found.items()
+    }
+
+
+def _behind(one: Trial, defaults: Trial, sign: int) -> float | None:
+    scores, reached = one.attributes["by seed"], defaults.attributes["by seed"]
+    common = scores.keys() & reached.keys()
+    return sign * fsum(reached[s] - scores[s] for s in sorted(common)) / len(common) if common else None
 
 
 def _trial(
-    arm: ArmPlan, values: Mapping[str, Any], runs: Mapping[int, RunRecord], metric: str, own: dict[str, Any]
+    arm: ArmPlan,
+    values: Mapping[str, Any],
+    runs: Mapping[int, RunRecord],
+    metrics: Sequence[str],
+    own: dict[str, Any],
 ) -> Trial:
     records = [runs[seed] for seed in sorted(runs)]
     statuses = {record.status for record in records}
-    scores = {r.seed: r.validation[metric] for r in records if r.done and metric in r.validation}
+    done = [record for record in records if record.done and record.validation.keys() >= set(metrics)]
+    scores = {record.seed: [record.validation[metric] for metric in metrics] for record in done}
     if not records:
         state = "WAITING"
-    elif statuses == {"done"}:
+    elif done == records:
         state = "COMPLETE"
     else:
-        state = "PRUNED" if statuses <= {"done", "pruned"} else "FAIL"
-    mean, std, n = mean_std(list(scores.values())) if scores else (None, None, 0)
-    own |= {"n": n, "std": std, "by seed": {str(seed): score for seed, score in scores.items()}}
+        state = "PRUNED" if "pruned" in statuses <= {"done", "pruned"} else "FAIL"
+    found = [mean_std(values) for values in zip(*scores.values(), strict=True)]
+    own |= {"n": len(scores), "std": found[0][1] if found else None}
+    own |= {"by seed": {str(seed): score[0] for seed, score in scores.items()}}
     own |= {"failed": [r.failure for r in records if r.error]} if any(r.error for r in records) else {}
     rows = zip(*(r.curve for r in records if r.curve), strict=False)
     return Trial(
         state,
         dict(_searched(arm, values)),
-        mean if state == "COMPLETE" else None,
-        [sum(row) / len(row) for row in rows],
+        [mean for mean, _, _ in found] if state == "COMPLETE" else [],
+        [sum(row) / len(row) for row in rows] if len(metrics) == 1 else [],
         min((r.started for r in records), default=0.0),
         max((r.started + r.seconds for r in records), default=0.0),
         own,
@@ -140,7 +173,7 @@ class Searches:
     def enter(self, history: History) -> None:
         """Put a study's arms in place of what there was of it."""
         found, plan = trials(history), history.plan
-        better = {"max": "MAXIMIZE", "min": "MINIMIZE"}[bridge.direction(plan.select.metric)]
+        better = {"max": "MAXIMIZE", "min": "MINIMIZE"}
         with self.memory:
             self._forget(plan.study)
             numbers = {table: self._next(table) for table in ("studies", "trials")}
@@ -148,8 +181,12 @@ class Searches:
                 study = next(numbers["studies"])
                 name = name_of(history, arm.key)
                 self._insert("studies", "study_id, study_name", [(study, name)])
-                self._insert("study_directions", "direction, study_id, objective", [(better, study, 0)])
-                told = {"study": plan.study, "metric": f"{plan.select.metric} on validation", **arm.axes}
+                metrics = plan.searched_by(arm)
+                ways = [(better[bridge.direction(m)], study, i) for i, m in enumerate(metrics)]
+                self._insert("study_directions", "direction, study_id, objective", ways)
+                names = [(study, "study:metric_names", json.dumps(metrics))]
+                self._insert("study_system_attributes", "study_id, key, value_json", names)
+                told = {"study": plan.study, "metric": f"{' and '.join(metrics)} on validation", **arm.axes}
                 rows = [(study, key, json.dumps(value)) for key, value in told.items()]
                 self._insert("study_user_attributes", "study_id, key, value_json", rows)
                 self._enter(study, zip(numbers["trials"], found[arm.key], strict=False))
@@ -170,9 +207,12 @@ class Searches:
                 for own in [proposals.distribution(domain)]
             ]
             self._insert("trial_params", "trial_id, param_name, param_value, distribution_json", parameters)
-            if one.value is not None:
-                columns = "trial_id, objective, value, value_type"
-                self._insert("trial_values", columns, [(key, 0, one.value, "FINITE")])
+            columns = "trial_id, objective, value, value_type"
+            values = [(key, i, value, "FINITE") for i, value in enumerate(one.values)]
+            self._insert("trial_values", columns, values)
+            if one.behind is not None:
+                constraint = [(key, f"constraints:{proposals.BEHIND}", json.dumps(one.behind))]
+                self._insert("trial_system_attributes", "trial_id, key, value_json", constraint)
             steps = [(key, step, value, "FINITE") for step, value in enumerate(one.steps, start=1)]
             columns = "trial_id, step, intermediate_value, intermediate_value_type"
             self._insert("trial_intermediate_values", columns, steps)
@@ -197,6 +237,8 @@ class Searches:
             study = optuna.load_study(study_name=name_of(history, arm.key), storage=self.storage)
             done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
             names = _varied(done)
+            # of two metrics Optuna wants to be told which one to draw
+            first = {"target": lambda trial: trial.values[0]} if arm.beside else {}
             shared = [name for name in names if all(name in trial.params for trial in done)]
             if len(done) < PLOTTED or not shared:
                 continue
@@ -204,7 +246,7 @@ class Searches:
                 warnings.simplefilter(
                     "ignore"
                 )  # that these plots are experimental, and how they are laid out
-                ranked = list(optuna.importance.get_param_importances(study, params=shared))
+                ranked = list(optuna.importance.get_param_importances(study, params=shared, **first))
                 shown = {
                     "history": (drawn.plot_optimization_history, []),
                     "importances": (drawn.plot_param_importances, ranked),
@@ -215,7 +257,7 @@ class Searches:
                 for kind, (draw, params) in shown.items():
                     if kind == "contour" and len(params) < 2:
                         continue
-                    axes = draw(study, target_name=label, **({"params": params} if params else {}))
+                    axes = draw(study, target_name=label, **first, **({"params": params} if params else {}))
                     path = folder / f"{history.names[arm.key]} {kind}.png".replace("/", "-")
                     made.append(lines.keep(axes, path, width=3.2 * len(names) if kind == "slice" else 8.0))
         return made
@@ -227,7 +269,7 @@ class Searches:
             for table in TABLES:
                 within = "select trial_id from trials where study_id = ?"
                 self.memory.execute(f"delete from {table} where trial_id in ({within})", [one])
-            for table in ("trials", "study_directions", "study_user_attributes", "studies"):
+            for table in OF_STUDY:
                 self.memory.execute(f"delete from {table} where study_id = ?", [one])
 
     def _next(self, table: str) -> Iterator[int]:

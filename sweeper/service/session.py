@@ -185,6 +185,7 @@ def announcement(study: Study, arms: Sequence[Arm], unfit: Sequence[Unfit], git:
                 size=arm.size(study.search),
                 reads=arm.reads,
                 floor=arm.method.facts["floor"],
+                beside=arm.beside,
                 space={name: own.domains for name, own in arm.space.items()},
                 unsearched=tuple(arm.unsearched),
             )

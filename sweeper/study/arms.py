@@ -27,10 +27,10 @@ def own_key(work: str, key: str) -> str:
 class Arm:
     """One dataset × encoders × fusion × method of a study, its fixed values and the space that is searched.
 
-    `reads` are its modalities, `code` is the digest of the code that its runs use, and `tested_code` that of
-    final runs where noise or `metrics` of other modules make it another. Where `any_code` counts, the arm and
-    its proposals are the same under any, and `stand_in` (work, key) gives the key of a run that counts for one to be
-    done.
+    It is searched by `metric`, and by `beside` where that names a second one. `reads` are its modalities, `code` is the
+    digest of the code that its runs use, and `tested_code` that of final runs where noise or `metrics` of other modules
+    make it another. Where `any_code` counts, the arm and its proposals are the same under any, and `stand_in` (work,
+    key) gives the key of a run that counts for one to be done.
     """
 
     axes: dict[str, str]
@@ -47,6 +47,7 @@ class Arm:
     metric: str
     code: str
     proposer: tuple[Named, int]
+    beside: str = ""
     tested_code: str = ""
     metrics: tuple[str, ...] = ()
     any_code: bool = False
@@ -74,7 +75,8 @@ class Arm:
 
     def _hash(self, payload: Payload) -> str:
         domains = {name: repr(domain) for name, domain in self.space.items()}
-        return digest([payload, self.fixed, domains, self.published, self.proposer])
+        proposer = [*self.proposer, *([self.beside] if self.beside else [])]
+        return digest([payload, self.fixed, domains, self.published, proposer])
 
     @cached_property
     def base(self) -> Values:
@@ -116,6 +118,8 @@ class Arm:
         train = {k.removeprefix("train."): v for k, v in values.items() if k.startswith("train.")}
         method = {k: v for k, v in values.items() if not k.startswith("train.")}
         final = stage == "final"
+        # those of other modules are measured where they are asked for
+        asked = [m for m in (self.beside, *(self.metrics if final else ())) if "." in m.partition("/")[0]]
         return {
             "dataset": self.dataset,
             "encoders": self.encoders,
@@ -128,7 +132,7 @@ class Arm:
             "stage": stage,
             "seed": seed,
             "code": self.tested_code if final and self.tested_code else self.code,
-            **({"metrics": list(self.metrics)} if final and self.metrics else {}),
+            **({"metrics": list(dict.fromkeys(asked))} if asked else {}),
         }
 
 

@@ -36,6 +36,7 @@ OPTIONS: dict[str, dict[str, Parameter]] = {
         "swapping_prob": Parameter(SHARE, 0.5),
     },
 }
+OF_ONE_METRIC = ("cmaes",)
 
 
 def checked(given: Any) -> Named:  # noqa: ANN401 - YAML value before validation

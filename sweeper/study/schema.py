@@ -10,77 +10,31 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from sweeper.bridge import direction, full_metric, parse_condition
+from sweeper.bridge import direction, full_metric
 from sweeper.models.errors import UserError, choose
-from sweeper.study import samplers
+from sweeper.study import objectives
+from sweeper.study.fields import (
+    Axes,
+    Conditions,
+    Distinct,
+    Named,
+    Sampler,
+    Seeds,
+    Several,
+    named,
+    one_or_several,
+)
 from sweeper.study.files import change, override, read
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-AXES = ("dataset", "encoders", "fusion", "method", "condition", "metric")
 
 
 class Strict(BaseModel):
     """Unknown keys are errors; values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-def _named(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _several(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    return value if isinstance(value, list) else [value]
-
-
-def _distinct(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            if item in value[:i]:
-                raise ValueError(f"it names {item!r} twice")
-    return value
-
-
-def _axis(value: Any) -> Any:  # noqa: ANN401 - YAML value before validation
-    return choose("axis", value, AXES)
-
-
-def _condition(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - YAML value before validation
-    return parse_condition(value, info.context["plugins"]).label
-
-
-def _one_or_several(one: Any) -> BeforeValidator:  # noqa: ANN401 - a type
-    """Let one stand for a list of one."""
-    return BeforeValidator(_several, json_schema_input_type=one | list[one])
-
-
-Sampler = Annotated[
-    samplers.Named,
-    BeforeValidator(
-        samplers.checked, json_schema_input_type=Literal[tuple(samplers.OPTIONS)] | dict[str, Any]
-    ),
-]
-Distinct = BeforeValidator(_distinct)
-Named = Annotated[dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | dict[str, Any])]
-Several = Annotated[list[Named], _one_or_several(Named), Field(min_length=1)]
-Seeds = Annotated[list[int], Distinct, Field(min_length=1)]
-Condition = Annotated[str, BeforeValidator(_condition, json_schema_input_type=str | dict[str, Any])]
-Conditions = Annotated[
-    list[Condition], _one_or_several(Condition), AfterValidator(_distinct), Field(min_length=1)
-]
-Axis = Annotated[str, BeforeValidator(_axis, json_schema_input_type=Literal[AXES])]
-Axes = Annotated[list[Axis], Distinct]
 
 
 class MethodEntry(Strict):
@@ -112,7 +66,7 @@ class EncoderSet(Strict):
         return self.__pydantic_extra__
 
 
-NamedMethod = Annotated[MethodEntry, BeforeValidator(_named, json_schema_input_type=str | MethodEntry)]
+NamedMethod = Annotated[MethodEntry, BeforeValidator(named, json_schema_input_type=str | MethodEntry)]
 
 
 class Search(Strict):
@@ -148,12 +102,22 @@ class Final(Strict):
 
 
 class Select(Strict):
-    """The rule that freezes an arm's configuration: best mean of `metric` on validation."""
+    """The rule that freezes an arm's configuration: best mean of `metric` on validation.
+
+    The search goes by `beside` as well, if there is one; what is frozen goes by `metric` alone.
+    """
 
     metric: str = "accuracy"
     """Its mean over tuning seeds decides; `sweeper metrics` lists all."""
+    beside: str = ""
+    """A second metric to search by, and to draw the front of both; it does not decide."""
     on: Literal["validation"] = "validation"
     """Test data never decide."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """What the search goes by: one metric, or two."""
+        return [metric for metric in (self.metric, self.beside) if metric]
 
 
 class Resources(Strict):
@@ -206,9 +170,9 @@ class Study(Strict):
     """Its name: of its table, its folder, and its experiment in MLflow."""
     dataset: Several
     """What is learnt from, one or a list; `sweeper datasets` lists all, `table` reads files of your own."""
-    methods: Annotated[list[NamedMethod], _one_or_several(NamedMethod), Field(min_length=1)]
+    methods: Annotated[list[NamedMethod], one_or_several(NamedMethod), Field(min_length=1)]
     """What is compared; `sweeper methods` lists all. An entry may have a label, a preset, a fusion and a space."""
-    encoders: Annotated[list[EncoderSet], _one_or_several(EncoderSet), Field(min_length=1)] = [EncoderSet()]
+    encoders: Annotated[list[EncoderSet], one_or_several(EncoderSet), Field(min_length=1)] = [EncoderSet()]
     """An encoder for each kind of input or modality, else its default; a list of labelled sets compares them."""
     augment: dict[str, Several] = {}
     """What is done to training rows, by kind of input or modality; `sweeper augmentations` lists all."""
@@ -287,14 +251,27 @@ def parse(raw: Mapping[str, Any], where: str = "study") -> Study:
             raise UserError(
                 f"{where}: axis {axis!r} is in report.rows and in report.columns; it belongs into one"
             )
-    select, *reported = (full_metric(m, study.plugins) for m in (study.select.metric, *study.report.metrics))
-    for metric in (select, *reported):
-        direction(metric)
-    named = {
-        "select": study.select.model_copy(update={"metric": select}),
-        "report": study.report.model_copy(update={"metrics": reported}),
+    study = _with_full_metrics(study)
+    select, search = study.select, study.search
+    objectives.check(select.metric, select.beside, search.sampler, search.early_stopping, where)
+    return study
+
+
+def _with_full_metrics(study: Study) -> Study:
+    """Return the study with its metrics' names in full; raise UserError for one that there is not."""
+
+    def full(metric: str) -> str:
+        found = full_metric(metric, study.plugins)
+        direction(found)
+        return found
+
+    select = {key: full(name) for key in ("metric", "beside") if (name := getattr(study.select, key))}
+    report = {"metrics": [full(name) for name in study.report.metrics]}
+    parts = {
+        "select": study.select.model_copy(update=select),
+        "report": study.report.model_copy(update=report),
     }
-    return study.model_copy(update=named)
+    return study.model_copy(update=parts)
 
 
 def _plugins(raw: Mapping[str, Any]) -> list[str]:

@@ -84,6 +84,8 @@ def unfold(
                 unfit.append(Unfit(axes, str(error)))
     if not arms and unfit:
         raise UserError(f"no arm can be run; {'/'.join(unfit[0].axes.values())}: {unfit[0].reason}")
+    if study.select.beside and not any(arm.beside for arm in arms):
+        raise UserError(f"no arm of the study has select.beside {study.select.beside!r}; leave it out")
     names = [arm.name for arm in arms]
     for twice in {n for n in names if names.count(n) > 1}:
         raise UserError(
@@ -130,7 +132,8 @@ def _arm(
         reads = chosen.facts["reads"]
     own = {**data.space, **encoders.space, **entry.space, **more}
     fixed, domains, published, used = searched.space_of(study, method, entry, encoders, data.inputs, own)
-    bridge.check_measured(study.select.metric, searched.always_read(method, domains, used))
+    always = searched.always_read(method, domains, used)
+    bridge.check_measured(study.select.metric, always)
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
     kinds = {*inputs, *bridge.AXES}
     there = {*inputs, *(spec.kind for spec in inputs.values())}
@@ -160,6 +163,7 @@ def _arm(
         published=published,
         conditions=tuple(study.conditions),
         metric=study.select.metric,
+        beside=_had(study.select.beside, always),
         code="",
         metrics=metrics,
         proposer=(study.search.sampler, study.search.seed),
@@ -168,6 +172,15 @@ def _arm(
     search, final = (added(arm.payload({}, stage, 0)) for stage in ("search", "final"))
     tested = bridge.code_digest([*parts, *final]) if final != search else ""
     return replace(arm, code=bridge.code_digest([*parts, *search]), tested_code=tested)
+
+
+def _had(metric: str, modalities: Sequence[str]) -> str:
+    """Return the metric if whoever always reads these modalities is measured by it, else nothing."""
+    try:
+        bridge.check_measured(metric, modalities)
+    except Misfit:
+        return ""
+    return metric
 
 
 def _check_names(study: Study, everywhere: set[str]) -> None:
@@ -183,13 +196,16 @@ def _check_names(study: Study, everywhere: set[str]) -> None:
 
 
 def _check_metrics(study: Study, data: Data, everywhere: set[str]) -> None:
-    for metric in (study.select.metric, *study.report.metrics):
+    named = [("select.metric", study.select.metric), ("select.beside", study.select.beside)]
+    named += [("report.metrics", metric) for metric in study.report.metrics]
+    for key, metric in named:
+        if not metric:
+            continue
         bridge.check_metric(metric, data.task)
         _, modal, modality = metric.partition("/")
-        selects = metric == study.select.metric
-        if modal and (selects or not modality.startswith("hit:")):
-            place = "select.metric" if selects else "report.metrics"
-            choose("modality", modality, data.inputs if selects else everywhere, f"{place} {metric!r}")
+        if modal and (key != "report.metrics" or not modality.startswith("hit:")):
+            known = data.inputs if key == "select.metric" else everywhere
+            choose("modality", modality, known, f"{key} {metric!r}")
 
 
 def _found(kind: str, named: Mapping[str, Any], plugins: Sequence[str]) -> Payload:

@@ -291,12 +291,12 @@ def _counting(record: Proposed | RunRecord | Shared | Selected) -> list[tuple[st
 
 
 def _headlines(plan: Announced, done: Sequence[RunRecord], split: str) -> list[str]:
-    """Return the metrics worth a column: the table's, by default the selection metric, its modalities, the gap."""
+    """Return the metrics worth a column: the search's and the table's, by default its modalities and the gap."""
     metric = plan.select.metric.split("/")[0]
     measured = dict.fromkeys(name for r in done for name in r.metrics[split])
     own = [name for name in measured if name.startswith(f"{metric}/") and ":" not in name]
     usual = [metric, *own, *(["gap"] if "gap" in measured else [])]
-    return list(dict.fromkeys([plan.select.metric, *(plan.layout.metrics or usual)]))
+    return list(dict.fromkeys([*plan.select.metrics, *(plan.layout.metrics or usual)]))
 
 
 def _said(value: object) -> str:

@@ -13,6 +13,7 @@ NAMES = (
     "ledger",
     "simulated",
     "samplers",
+    "fronts",
     "fixed",
     "orchestration",
     "nodes",

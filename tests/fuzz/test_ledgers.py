@@ -17,7 +17,7 @@ from sweeper.planning.planner import Planner
 from sweeper.reports.report import SUFFIXES
 from sweeper.service.session import announcement, as_record, proposals
 from sweeper.study import schema
-from sweeper.study.schema import AXES
+from sweeper.study.fields import AXES
 from sweeper.study.unfold import unfold
 from tests.fuzz.ends import ends_well
 from tests.fuzz.trees import NAMES, mutated, scalars, trees_of

@@ -177,7 +177,7 @@ class Life:
         """What Optuna knows of each configuration of each arm; the other samplers ask it nothing."""
         asked = [r.proposals for r in self.planner.races if hasattr(r.proposals, "trials")]
         trials = [[own.study.trials[t.number] for t in own.trials] for own in asked]
-        return [[(t.state.name, t.value, t.intermediate_values, t.params) for t in arm] for arm in trials]
+        return [[(t.state.name, t.values, t.intermediate_values, t.params) for t in arm] for arm in trials]
 
     def seeds(self, stage="search"):
         """Return {configuration: seeds in the order they ran}."""
@@ -455,6 +455,109 @@ def test_a_smaller_loss_is_better():
     assert pruned[0] == pruned[1] > 0
 
 
+# Two metrics
+
+
+def gap(payload):
+    """A gap that grows with the learning rate, whatever the accuracy."""
+    return 0.1 * (math.log10(payload["train"]["lr"]) + 4) + 0.01 * noise(payload["seed"], payload["method"])
+
+
+def with_gap(run):
+    """Like `train`, but a run on two modalities measures their gap as well."""
+    found = train(run)
+    if len(run.arm.reads) > 1:
+        found["metrics"]["validation"]["gap"] = gap(run.payload)
+    return found
+
+
+def by_two(search=(), **changes):
+    return study_of(search, select={"beside": "gap"}, **changes)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "qmc"])
+@pytest.mark.parametrize("racing", ["halving", "paired", "none"])
+def test_a_search_by_two_metrics_does_not_depend_on_timing_or_restarts(sampler, racing):
+    study = by_two({"sampler": sampler, "racing": racing, "configurations": 14}, methods=STUDY["methods"][:1])
+    whole = simulate(study, with_gap)
+    assert simulate(study, with_gap, slots=5, clock=2).outcome == whole.outcome
+    life = simulate(study, with_gap, die_after=4)
+    while not life.planner.finished:
+        life = simulate(study, with_gap, slots=3, clock=len(life.book.runs), book=life.book, die_after=4)
+    assert (life.outcome, life.told) == (whole.outcome, whole.told)
+
+
+def test_the_second_metric_leads_the_search_elsewhere_and_runs_stay_the_same():
+    search = {"seeds": [0], "configurations": 20}
+    one = simulate(joint(search), with_gap)
+    two = simulate(by_two(search, methods=["joint"]), with_gap)
+    assert one.race.arm.key != two.race.arm.key
+    assert one.race.configurations[:8] == two.race.configurations[:8]  # before any result counts
+    assert one.race.configurations[8:] != two.race.configurations[8:]
+    assert len(one.keys & two.keys) >= 8
+    assert {len(values) for _, values, _, _ in two.told[0] if values} == {2}
+
+
+def test_what_is_selected_is_best_by_the_first_metric():
+    life = simulate(by_two({"racing": "none"}, methods=["joint"]), with_gap)
+    means = {k: sum(life.race.scores(k).values()) for k in range(9)}
+    assert life.selected == max(means, key=means.get)
+    (selected,) = life.book.of(Selected)
+    assert selected.rule == "best mean of accuracy on validation over 4 tuning seeds"
+
+
+@pytest.mark.parametrize("racing", ["halving", "thirding", "paired"])
+def test_a_configuration_on_the_front_earns_seeds_though_others_are_more_accurate(racing):
+    def worker(run):
+        """The defaults are the least accurate of those that work; one is no more accurate and has the least gap."""
+        k = run.configuration
+        accuracy = {0: 0.5, 1: 0.5, 2: 0.1}.get(k, 0.8 + 0.01 * k) + 0.001 * noise(run.seed)
+        found = result_of("done", accuracy, [accuracy])
+        found["metrics"]["validation"]["gap"] = {1: 0.05, 2: 0.0}.get(k, 0.3)
+        return found
+
+    search = {"racing": racing, "sampler": "qmc"}
+    alone = simulate(joint(search), worker).seeds()
+    both = simulate(by_two(search, methods=["joint"]), worker)
+    assert len(alone[1]) < 4
+    assert len(both.seeds()[1]) == 4
+    assert len(both.seeds()[2]) < 4  # behind the published defaults: on no front, whatever its gap
+    assert both.selected == 8
+
+
+def test_an_arm_without_the_second_metric_is_searched_as_if_there_were_none():
+    methods = ["joint", {"name": "unimodal", "space": {"modality": "m0"}}]
+    one, two = simulate(study_of(methods=methods), with_gap), simulate(by_two(methods=methods), with_gap)
+    (first, second), (by_one, by_none) = (life.planner.races for life in (one, two))
+    assert first.arm.key != by_one.arm.key
+    assert second.arm.key == by_none.arm.key
+    assert second.configurations == by_none.configurations
+    said = " ".join(caption(history_of(two)))
+    assert "Searched by accuracy and gap (accuracy alone, for want of a gap: unimodal);" in said
+    assert "Searched by" not in " ".join(caption(history_of(one)))
+    planned = list(
+        preview.describe(
+            two.planner.study, preview.plan(two.planner.study, [r.arm for r in two.planner.races], {}, {})
+        )
+    )
+    assert planned[0].endswith("; searched by accuracy and gap")
+    assert [
+        line.endswith("; searched by accuracy alone") for line in planned if "configurations, up to" in line
+    ] == [False, True]
+
+
+def test_a_run_that_lacks_the_second_metric_is_no_result_and_on_no_front():
+    def worker(run):
+        found = with_gap(run)
+        if run.configuration == 3:
+            found["metrics"]["validation"]["gap"] = math.nan
+        return found
+
+    life = simulate(by_two(methods=["joint"]), worker)
+    assert [state for state, *_ in life.told[0]][:5] == [*["COMPLETE"] * 3, "FAIL", "COMPLETE"]
+    assert len(life.seeds()[3]) == 1
+
+
 def test_a_configuration_that_fails_a_seed_is_never_selected():
     def worker(run):
         good = 0.01 < run.payload["train"]["lr"] < 0.08
@@ -486,7 +589,7 @@ def test_optuna_is_told_done_pruned_and_failed_as_they_are():
         record = life.race.record(life.race.runs[k, "search", 0])
         accuracy = record.validation.get("accuracy")
         if record.done and math.isfinite(accuracy):
-            assert (state, value, steps) == ("COMPLETE", accuracy, {})
+            assert (state, value, steps) == ("COMPLETE", [accuracy], {})
         elif record.status == "pruned":
             assert (state, steps) == ("PRUNED", {record.epochs: record.curve[-1]})
         else:
@@ -501,7 +604,7 @@ def test_optuna_is_told_done_pruned_and_failed_as_they_are():
 def test_several_first_seeds_are_told_as_their_mean():
     life = simulate(joint({"racing": "none", "ahead": 1}))
     means = [sum(life.race.scores(k).values()) / 4 for k in range(8)]
-    assert [value for _, value, _, _ in life.told[0][:8]] == pytest.approx(means)
+    assert [value for _, (value,), _, _ in life.told[0][:8]] == pytest.approx(means)
 
 
 # Failures

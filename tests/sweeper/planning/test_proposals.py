@@ -14,7 +14,7 @@ from sweeper import ROOT
 from sweeper.models.errors import UserError
 from sweeper.planning.proposals import SAMPLERS
 from sweeper.study import space
-from sweeper.study.samplers import OPTIONS, options_of
+from sweeper.study.samplers import OF_ONE_METRIC, OPTIONS, options_of
 from sweeper.study.space import Cases, Domain
 
 PLAIN = {
@@ -42,12 +42,15 @@ DEFAULTS = {"lr": 0.01, "share": 0.5, "layers": 2, "kind": "a"}
 
 OPTUNAS = ("tpe", "random", "gp", "cmaes", "nsgaii")
 GUIDED = ("tpe", "gp", "cmaes", "nsgaii")
+OF_TWO = [name for name in SAMPLERS if name not in OF_ONE_METRIC]
 SMALL = {"cmaes": {"popsize": 4}, "nsgaii": {"population_size": 4}}  # so that a test sees several generations
 
 
-def made(sampler="tpe", domains=PLAIN, defaults=DEFAULTS, *, direction="max", seed=0, fixed=()):
+def made(sampler="tpe", domains=PLAIN, defaults=DEFAULTS, *, directions=("max",), seed=0, fixed=()):
     options = {**options_of(sampler), **SMALL.get(sampler, {})}
-    return SAMPLERS[sampler](domains, dict(fixed), defaults, direction=direction, seed=seed, options=options)
+    return SAMPLERS[sampler](
+        domains, dict(fixed), defaults, directions=directions, seed=seed, options=options
+    )
 
 
 def score(values):
@@ -62,6 +65,25 @@ def played(own, n, ahead=3):
             own.tell(k - ahead, score(asked[k - ahead]), "complete")
         asked.append(own.ask(k))
     return asked
+
+
+def both(values):
+    """Two values, the first better at a large share, the second at a small one."""
+    return [values["share"], values["share"] ** 2 + abs(math.log10(values["lr"]) + 2)]
+
+
+def played_by_both(own, n, ahead=3):
+    """Ask for n configurations by two metrics, telling each result `ahead` later; every fifth fails."""
+    asked = []
+    for k in range(n):
+        if k >= ahead:
+            told_both(own, asked, k - ahead)
+        asked.append(own.ask(k))
+    return asked
+
+
+def told_both(own, asked, k):
+    own.tell(k, *((None, "fail") if k % 5 == 4 else (both(asked[k]), "complete")))
 
 
 def test_every_sampler_is_reached_by_its_name_in_a_study():
@@ -136,6 +158,59 @@ def test_a_restart_at_any_number_goes_on_in_the_same_way(sampler, domains, defau
 def test_the_seed_decides(sampler):
     assert played(made(sampler, seed=1), 8) == played(made(sampler, seed=1), 8)
     assert played(made(sampler, seed=1), 8)[1:] != played(made(sampler, seed=2), 8)[1:]
+
+
+@pytest.mark.parametrize("sampler", OF_TWO)
+def test_by_two_metrics_a_restart_at_any_number_goes_on_in_the_same_way(sampler):
+    n, restarts = (8, (7,)) if sampler == "gp" else (16, range(1, 16, 2))
+    asked = played_by_both(made(sampler, directions=("max", "min")), n)
+    for restart in restarts:
+        again = made(sampler, directions=("max", "min"))
+        for k in range(restart):
+            if k >= 3:
+                told_both(again, asked, k - 3)
+            again.recall(k, asked[k])
+        if restart >= 3:
+            told_both(again, asked, restart - 3)
+        assert again.ask(restart) == asked[restart]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsgaii"])
+def test_by_two_metrics_a_guided_sampler_spreads_along_the_front(sampler):
+    n = 16 if sampler == "gp" else 40
+
+    def off(sampler):
+        """How far from the front, where lr is 0.01 whatever the share, the last proposals lie."""
+        own = made(sampler, directions=("max", "min"), defaults={**DEFAULTS, "share": 0.0})
+        asked = played_by_both(own, n, ahead=1)[-8:]
+        return sum(abs(math.log10(values["lr"]) + 2) for values in asked) / 8, asked
+
+    (guided, asked), (drawn, _) = off(sampler), off("random")
+    assert guided < 0.7 * drawn
+    assert max(values["share"] for values in asked) - min(values["share"] for values in asked) > 0.3
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_being_behind_the_defaults_in_the_first_metric_is_a_violated_constraint(direction):
+    own, sign = made(directions=(direction, "min")), 1 if direction == "max" else -1
+    for k in range(4):
+        own.ask(k)
+    own.tell(0, [sign * 0.5, 0.2], "complete")
+    own.tell(1, [sign * 0.25, 0.0], "complete")
+    own.tell(2, [sign * 0.75, 0.4], "complete")
+    own.tell(3, None, "fail")
+    trials = [own.study.trials[trial.number] for trial in own.trials]
+    assert [list(trial.constraints.values()) for trial in trials] == [[0.0], [0.25], [-0.25], []]
+    assert [trial.number for trial in own.study.best_trials] == [trials[0].number, trials[2].number]
+
+
+def test_without_a_result_of_the_defaults_nothing_is_behind_them():
+    own = made(directions=("max", "min"))
+    for k in range(2):
+        own.ask(k)
+    own.tell(0, None, "fail")
+    own.tell(1, [0.1, 0.1], "complete")
+    assert own.study.trials[own.trials[1].number].constraints == {}
 
 
 def test_the_grid_is_every_point_once_after_the_defaults():
@@ -222,7 +297,7 @@ def test_a_guided_sampler_goes_where_the_results_are_better(sampler, direction, 
     n = 12 if sampler == "gp" else 40
 
     def found(sampler):
-        own, asked = made(sampler, direction=direction), []
+        own, asked = made(sampler, directions=(direction,)), []
         for k in range(n):
             asked.append(own.ask(k))
             own.tell(k, -sign * (math.log10(asked[k]["lr"]) + 2) ** 2, "complete")

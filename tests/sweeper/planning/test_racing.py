@@ -26,6 +26,20 @@ def test_every_rule_is_reached_by_its_name_in_a_study(key, rules, base):
     )
 
 
+def test_by_two_metrics_fronts_rank_before_means_and_what_is_on_none_comes_last():
+    scores = {k: {0: value} for k, value in enumerate([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])}
+    fronts = {0: 1, 1: 2, 2: 1, 3: 2}
+    assert ranked(scores, fronts=fronts) == [0, 2, 1, 3, 4, 5]
+    assert RULES["halving"].survivors(scores, {}, fronts) == [0, 1, 2]
+    assert RULES["thirding"].survivors(scores, {}, fronts) == [0, 2]
+
+
+def test_paired_keeps_who_is_on_the_front_however_far_behind():
+    scores = {k: dict.fromkeys((0, 1, 2), value) for k, value in enumerate([0.9, 0.5, 0.5])}
+    assert RULES["paired"].survivors(scores) == [0]
+    assert RULES["paired"].survivors(scores, {}, {0: 1, 1: 2, 2: 1}) == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("rule", "n", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -29,13 +30,15 @@ SPACE = {
 }
 
 
-def plan(study="study", arms=("joint", "lfm"), metric="accuracy"):
+def plan(study="study", arms=("joint", "lfm"), metric="accuracy", beside=""):
     return Announced(
         study=study,
-        arms=tuple(ArmPlan(key=f"arm-{m}", axes={**AXES, "method": m}, space=SPACE) for m in arms),
+        arms=tuple(
+            ArmPlan(key=f"arm-{m}", axes={**AXES, "method": m}, beside=beside, space=SPACE) for m in arms
+        ),
         search=Search(configurations=4, seeds=[0, 1]),
         final=Final(seeds=[100]),
-        select=Select(metric=metric),
+        select=Select(metric=metric, beside=beside),
         layout=Layout(),
     )
 
@@ -148,6 +151,37 @@ def test_a_run_that_was_carried_out_as_anothers_counts(file):
 
 def test_what_is_better_less_is_minimized(file):
     assert entered(file, [plan(metric="loss")])["study: joint"].direction.name == "MINIMIZE"
+
+
+def test_a_search_by_two_metrics_has_two_values_and_its_front(file):
+    two = plan(arms=["joint"], beside="gap")
+    records = [two, *(proposed(k) for k in range(3))]
+    for k, (accuracy, gap) in enumerate([(0.5, 0.25), (0.75, 0.375), (0.625, 0.5)]):
+        own = run(k, 0, accuracy)
+        records.append(replace(own, metrics={"validation": {"accuracy": accuracy, "gap": gap}}))
+    records += [proposed(3), run(3, 0, 0.5)]
+    worse = run(4, 0, 0.25)
+    records += [proposed(4), replace(worse, metrics={"validation": {"accuracy": 0.25, "gap": 0.0}})]
+    study = entered(file, records)["study: joint"]
+    assert [way.name for way in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["accuracy", "gap"]
+    assert [trial.values for trial in study.trials] == [
+        *([0.5, 0.25], [0.75, 0.375], [0.625, 0.5], None),
+        [0.25, 0.0],
+    ]
+    assert [trial.state.name for trial in study.trials] == [*["COMPLETE"] * 3, "FAIL", "COMPLETE"]
+    assert [list(trial.constraints.values()) for trial in study.trials] == [
+        [0.0],
+        [-0.25],
+        [-0.125],
+        [],
+        [0.25],
+    ]
+    assert [trial.number for trial in study.best_trials] == [
+        0,
+        1,
+    ]  # the last is behind the published defaults
+    assert [trial.intermediate_values for trial in study.trials] == [{}] * 5
 
 
 def test_a_study_takes_the_place_of_what_there_was_of_it_and_of_no_other(file):

@@ -71,6 +71,7 @@ def refusal(**changes):
 NOISY = {"conditions": ["clean", "fade-2"]}
 REPORTED = {"report": {"metrics": ["accuracy", "surprise/m0"]}}
 SELECTED = {"select": {"metric": "surprise"}}
+BESIDE = {"select": {"beside": "surprise"}}
 ENCODED = {"encoders": {"m0": "thin"}}
 
 
@@ -89,7 +90,8 @@ def test_a_study_keeps_the_names_in_full_and_is_read_back(package):
 
 def test_what_is_tested_counts_for_final_runs_alone_and_what_trains_for_all(package):
     search, final = keys()
-    for changes, same in ((NOISY, True), (REPORTED, True), (SELECTED, False), (ENCODED, False)):
+    parts = ((NOISY, True), (REPORTED, True), (SELECTED, False), (BESIDE, False), (ENCODED, False))
+    for changes, same in parts:
         found = keys(**changes)
         assert (found[0] == search, found[1] == final) == (same, False), changes
 
@@ -100,6 +102,7 @@ def test_what_is_tested_counts_for_final_runs_alone_and_what_trains_for_all(pack
         ("noise.py", NOISY, (True, False)),
         ("metric.py", REPORTED, (True, False)),
         ("metric.py", SELECTED, (False, False)),
+        ("metric.py", BESIDE, (False, False)),
         ("encoder.py", ENCODED, (False, False)),
         ("noise.py", ENCODED, (True, True)),
     ],
@@ -120,6 +123,7 @@ def test_an_order_names_the_modules_that_its_run_uses(package):
     assert used("search", **NOISY, **REPORTED) == []
     assert used("final", **NOISY) == ["my_package.noise"]
     assert used("final", **REPORTED) == used("search", **SELECTED) == ["my_package.metric"]
+    assert used("final", **BESIDE) == used("search", **BESIDE) == ["my_package.metric"]
     assert used("search", **ENCODED, methods=["my_package.my_method.my_method"]) == [
         "my_package.encoder",
         "my_package.my_method",

@@ -52,6 +52,7 @@ SAME = {
     "the layout": {"report": {"rows": ["dataset"], "metrics": ["loss"]}},
     "other seeds": {"final": {"seeds": [5, 6, 7]}, "search": {"seeds": [0, 3]}},
     "how it is searched": {"search": {"sampler": "random", "configurations": 3, "racing": "none", "seed": 4}},
+    "a second metric of the search": {"select": {"beside": "gap"}},
     "the space, at the defaults": {"space": {"train.lr": {"float": [0.001, 0.5]}}},
     "a default that is written": {"train": {"momentum": 0.9, "optimizer": "sgd"}},
     "an option's default that is written": {"dataset": {"name": "synthetic", "n_classes": 4}},
@@ -147,6 +148,8 @@ def test_an_arms_key_is_what_decides_its_proposals():
     for changes in (
         {"search": {"sampler": "random"}},
         {"search": {"seed": 1}},
+        {"select": {"beside": "gap"}},
+        {"select": {"beside": "ece"}},
         {"space": {"train.lr": {"float": [0.001, 0.5]}}},
         {"space": {"train.lr": 0.1}},
         {"train": {"epochs": 3}},
