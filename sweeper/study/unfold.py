@@ -135,18 +135,11 @@ def _arm(
     always = searched.always_read(method, domains, used)
     bridge.check_measured(study.select.metric, always)
     inputs = {m: spec for m, spec in data.inputs.items() if m in used}
-    kinds = {*inputs, *bridge.AXES}
     there = {*inputs, *(spec.kind for spec in inputs.values())}
     named = {m: _found("encoder", e, study.plugins) for m, e in encoders.named.items() if m in there}
     read = bridge.chosen_encoders(inputs, named, reads, data.name) if method.facts["encodes"] else {}
     encoded = {m: _checked("encoder", e) for m, e in read.items()}
-    changed = study.augment if method.facts["trains"] else {}
-    wanted = {
-        m: [_checked("augmentation", e, study.plugins) for e in own]
-        for m, own in changed.items()
-        if m in kinds
-    }
-    augment = bridge.chosen_augmentations(inputs, wanted, data.name)
+    augment = _augmented(study, method, inputs, data.name)
     parts += [bridge.entry("encoder", e["name"]) for e in encoded.values()]
     parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
     metrics = tuple(m for m in study.report.metrics if "." in m.partition("/")[0])
@@ -172,6 +165,20 @@ def _arm(
     search, final = (added(arm.payload({}, stage, 0)) for stage in ("search", "final"))
     tested = bridge.code_digest([*parts, *final]) if final != search else ""
     return replace(arm, code=bridge.code_digest([*parts, *search]), tested_code=tested)
+
+
+def _augmented(
+    study: Study, method: Entry, inputs: Mapping[str, InputSpec], dataset: str
+) -> dict[str, list[Payload]]:
+    """Return what is done to training rows of each modality or axis of a dataset."""
+    kinds = {*inputs, *bridge.AXES}
+    changed = study.augment if method.facts["trains"] else {}
+    wanted = {
+        m: [_checked("augmentation", e, study.plugins) for e in own]
+        for m, own in changed.items()
+        if m in kinds
+    }
+    return bridge.chosen_augmentations(inputs, wanted, dataset)
 
 
 def _had(metric: str, modalities: Sequence[str]) -> str:
