@@ -147,7 +147,6 @@ def _arm(
     augment = bridge.chosen_augmentations(inputs, wanted, data.name)
     parts += [bridge.entry("encoder", e["name"]) for e in encoded.values()]
     parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
-    metrics = tuple(m for m in study.report.metrics if "." in m.partition("/")[0])
     arm = Arm(
         axes=axes,
         dataset=data.payload,
@@ -163,7 +162,7 @@ def _arm(
         metric=study.select.metric,
         beside=objectives.had(study.select.beside, inputs),
         code="",
-        metrics=metrics,
+        metrics=tuple(m for m in study.report.metrics if "." in m.partition("/")[0]),
         proposer=(study.search.sampler, study.search.seed),
         any_code=study.reuse == "any",
     )
