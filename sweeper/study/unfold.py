@@ -142,7 +142,6 @@ def _arm(
     augment = _augmented(study, method, inputs, data.name)
     parts += [bridge.entry("encoder", e["name"]) for e in encoded.values()]
     parts += [bridge.entry("augmentation", e["name"]) for own in augment.values() for e in own]
-    metrics = tuple(m for m in study.report.metrics if "." in m.partition("/")[0])
     arm = Arm(
         axes=axes,
         dataset=data.payload,
@@ -158,7 +157,7 @@ def _arm(
         metric=study.select.metric,
         beside=_had(study.select.beside, always),
         code="",
-        metrics=metrics,
+        metrics=tuple(m for m in study.report.metrics if "." in m.partition("/")[0]),
         proposer=(study.search.sampler, study.search.seed),
         any_code=study.reuse == "any",
     )
