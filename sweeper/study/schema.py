@@ -86,7 +86,7 @@ class Search(Strict):
     """What proposes configurations."""
     racing: Literal["none", "halving", "elimination", "cost"] = "halving"
     """How configurations earn further seeds."""
-    early_stopping: Literal["none", "once", "asha"] = "none"
+    early_stopping: Literal["none", "once", "asha", "median"] = "none"
     """What ends runs that fall behind."""
     ahead: Annotated[int, Field(ge=1)] = 4
     """Configuration k is proposed from the first results of 0 … k - ahead."""

@@ -170,6 +170,12 @@ def test_asha_asks_for_the_best_third_after_a_ninth_and_a_third():
     assert sum(curve[5] >= limits[6] for curve in CURVES) == 2
 
 
+def test_median_asks_for_the_median_from_a_ninth_on():
+    limits = STOPPINGS["median"].limits(CURVES, 18)
+    assert set(limits) == set(range(2, 18))
+    assert limits[9] == pytest.approx(np.median([curve[8] for curve in CURVES]))
+
+
 def test_once_asks_for_the_median_at_two_fifths():
     limits = STOPPINGS["once"].limits(CURVES, 18)
     assert limits == {8: pytest.approx(np.median([curve[7] for curve in CURVES]))}
@@ -205,7 +211,7 @@ def test_a_share_of_the_curves_is_what_numpy_says():
 def test_the_last_epoch_ends_nothing(epochs, asha):
     curves = [[0.5] * epochs] * 3
     assert set(STOPPINGS["asha"].limits(curves, epochs)) == asha
-    assert epochs not in STOPPINGS["once"].limits(curves, epochs)
+    assert all(epochs not in STOPPINGS[rule].limits(curves, epochs) for rule in ("median", "once"))
 
 
 def test_a_run_ends_at_the_first_limit_it_does_not_reach():

@@ -177,7 +177,7 @@ def test_yaml_is_read_as_it_is_meant(text, value):
         ({"search": {"sampler": {"name": "gp", "n_startup_trials": 0}}}, "n_startup_trials is 0; admissible: a whole"),
         ({"search": {"sampler": {"nam": "gp"}}}, "give a sampler's NAME, or {name: NAME, option: value}"),
         ({"search": {"racing": "halved"}}, "did you mean 'halving'? admissible: cost, elimination, halving, none"),
-        ({"search": {"early_stopping": "ash"}}, "did you mean 'asha'? admissible: asha, none, once"),
+        ({"search": {"early_stopping": "ash"}}, "did you mean 'asha'? admissible: asha, median, none, once"),
         ({"search": {"configurations": "8"}}, "search.configurations is '8'; it should be a valid integer"),
         ({"search": {"configurations": 0}}, "search.configurations is 0; it should be greater than or equal to 1"),
         ({"search": {"configurations": 2.5}}, "search.configurations is 2.5; it should be a valid integer"),
