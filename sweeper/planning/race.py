@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import stdev
 from typing import Any, NamedTuple, Protocol
@@ -13,7 +13,7 @@ from sweeper.bridge import direction
 from sweeper.ledger.records import Proposed, Record, RunRecord, Selected, Shared
 from sweeper.planning.fronts import contenders, fronts
 from sweeper.planning.proposals import Sampler
-from sweeper.planning.racing import RULES, STOPPINGS, Curves, Scores, ended_at, ranked
+from sweeper.planning.racing import RULES, STOPPINGS, Curves, Rung, Scores, ended_at, ranked
 from sweeper.study.arms import Arm
 from sweeper.study.runs import Run
 from sweeper.study.schema import Study
@@ -202,7 +202,7 @@ class Race:
         seeds = search.seeds[: self.rungs[0]]
         limited = k > 0 and math.isfinite(self.seconds)  # then what a run takes must be known
         while self.told <= max(k - search.ahead, 0 if limited else -1):
-            records = [self.record(self.runs[self.told, "search", seed]) for seed in seeds]
+            records = self._records(self.told, seeds)
             if None in records:
                 return False
             self._tell(self.told, records)
@@ -229,8 +229,8 @@ class Race:
     def _takes(self, size: int) -> float:
         """Return the seconds that searching among `size` configurations takes, by the runs of those told."""
         seeds = self.study.search.seeds
-        told = [self.runs[k, "search", seed] for k in range(self.told) for seed in seeds[: self.rungs[0]]]
-        each = sum(self.record(run).seconds for run in told) / len(told)
+        told = [run for k in range(self.told) for run in self._records(k, seeds[: self.rungs[0]])]
+        each = sum(run.seconds for run in told) / len(told)
         return self.rule.runs_planned(size, len(seeds), 0) * each
 
     def _tell(self, k: int, records: list[RunRecord]) -> None:
@@ -251,22 +251,29 @@ class Race:
         scores = {k: s for k in self.alive if len(s := self.scores(k)) == n}
         if not scores:
             self.stopped = "no configuration finished its tuning seeds"
-        elif self.rung + 1 == len(self.rungs):
-            best, *_ = ranked(scores, self._means("loss", scores))
+            return
+        losses = self._means("loss", scores)
+        last = self.rung + 1 == len(self.rungs)
+        if not last:
+            seconds = {k: sum(run.seconds for run in self._records(k, scores[k])) for k in scores}
+            rung = Rung(scores, len(self.alive), losses, self._fronts(scores), seconds)
+            self.alive = self.rule.survivors(rung)
+        if last or len(self.alive) == 1:
+            best = ranked(scores, losses)[0] if last else self.alive[0]
+            cost = ", seconds counting in the race" * self.rule.by_cost
             seeds = f"{n} tuning seed{'s' * (n > 1)}"
-            self._freeze(best, f"best mean of {self.metric} on validation over {seeds}")
-        else:
-            self.alive = self.rule.survivors(scores, self._means("loss", scores), self._fronts(scores))
-            self.rung += 1
-            more = search.seeds[n : self.rungs[self.rung]]
-            self.queue.extend(self._run(k, "search", seed) for seed in more for k in self.alive)
+            self._freeze(best, f"best mean of {self.metric} on validation over {seeds}{cost}")
+            return
+        self.rung += 1
+        more = search.seeds[n : self.rungs[self.rung]]
+        self.queue.extend(self._run(k, "search", seed) for seed in more for k in self.alive)
+
+    def _records(self, k: int, seeds: Iterable[int]) -> list[RunRecord]:
+        return [self.record(self.runs[k, "search", seed]) for seed in seeds]
 
     def _means(self, metric: str, scores: Scores) -> dict[int, float]:
         """Return a metric's mean on validation over the seeds of their scores, of configurations that have one."""
-        found = {
-            k: _mean_of(metric, [self.record(self.runs[k, "search", seed]) for seed in seeds])
-            for k, seeds in scores.items()
-        }
+        found = {k: _mean_of(metric, self._records(k, seeds)) for k, seeds in scores.items()}
         return {k: mean for k, mean in found.items() if mean is not None}
 
     def _fronts(self, scores: Scores) -> dict[int, int]:

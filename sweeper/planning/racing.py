@@ -6,58 +6,79 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 Scores = Mapping[int, Mapping[int, float]]  # {configuration: {seed: value}} over common seeds
-Losses = Mapping[int, float]  # by which equal configurations are told apart, where they are known
-Fronts = Mapping[
-    int, float
-]  # 1 for what is on the front by two metrics, 2 for what is behind that, …; or nothing
-NONE: Losses = {}
-ALPHA = 0.1
+NONE: Mapping[int, float] = {}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What is known of the configurations that finished a rung, by their runs so far.
+
+    `began` is how many there were, with those that were ended or failed; `losses` tell equal configurations apart,
+    where they are known; `fronts` are 1 for what is on the front by two metrics, 2 for what is behind that, …, empty
+    where there is one metric; `seconds` are what their runs took.
+    """
+
+    scores: Scores
+    began: int
+    losses: Mapping[int, float] = field(default_factory=dict)
+    fronts: Mapping[int, float] = field(default_factory=dict)
+    seconds: Mapping[int, float] = field(default_factory=dict)
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The configurations, best first."""
+        return ranked(self.scores, self.losses, self.fronts)
+
+    @property
+    def n_seeds(self) -> int:
+        """How many seeds each has."""
+        return len(self.scores[self.order[0]])
 
 
 class Rule(ABC):
-    """Which configurations of a race earn more seeds."""
+    """Which configurations of a race earn more seeds; where one is left, the race is over."""
+
+    by_cost = False  # seconds count
 
     @abstractmethod
     def rungs(self, n_seeds: int) -> list[int]:
         """Return how many seeds a configuration has at each rung."""
 
     @abstractmethod
-    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
+    def survivors(self, rung: Rung) -> list[int]:
         """Return the configurations that earn more seeds."""
 
     def most_alive(self, alive: int, n_seeds: int) -> int:
         """Return how many of the configurations at a rung of so many seeds reach the next, at most."""
         return alive
 
+    def steps(self, configurations: int, n_seeds: int) -> Iterator[tuple[int, int]]:
+        """Yield how many configurations earn how many seeds more at each rung, at most."""
+        alive, seeds = configurations, [0, *self.rungs(n_seeds)]
+        for before, after in itertools.pairwise(seeds):
+            alive = self.most_alive(alive, before) if before else alive
+            if alive > 1:
+                yield alive, after - before
+
     def runs_planned(self, configurations: int, n_seeds: int, n_final: int) -> int:
         """Return how many runs an arm takes, at most: its rungs, if there is a choice, and its final seeds."""
-        if configurations == 1:
-            return n_final
-        seeds = self.rungs(n_seeds)
-        alive, total = configurations, configurations * seeds[0]
-        for before, after in itertools.pairwise(seeds):
-            alive = self.most_alive(alive, before)
-            total += alive * (after - before)
-        return total + n_final
+        return sum(alive * more for alive, more in self.steps(configurations, n_seeds)) + n_final
 
     def at_once(self, configurations: int, n_seeds: int, n_final: int, ahead: int) -> int:
         """Return how many runs of an arm can be under way at the same time, at most.
 
         They are the first seeds of configurations proposed `ahead`, the further seeds of a rung, or the final seeds.
         """
-        if configurations == 1:
-            return n_final
-        seeds = self.rungs(n_seeds)
-        alive, most = configurations, max(n_final, min(ahead, configurations) * seeds[0])
-        for before, after in itertools.pairwise(seeds):
-            alive = self.most_alive(alive, before)
-            most = max(most, alive * (after - before))
-        return most
+        steps = [alive * more for alive, more in self.steps(configurations, n_seeds)]
+        first = min(ahead, configurations) * self.rungs(n_seeds)[0] if steps else 0
+        return max(first, n_final, *steps[1:])
 
 
 class NoRace(Rule):
@@ -67,9 +88,9 @@ class NoRace(Rule):
         """Return all at once."""
         return [n_seeds]
 
-    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
+    def survivors(self, rung: Rung) -> list[int]:
         """Return all."""
-        return sorted(scores)
+        return sorted(rung.scores)
 
 
 class Halving(Rule):
@@ -77,66 +98,69 @@ class Halving(Rule):
 
     def rungs(self, n_seeds: int) -> list[int]:
         """Return the powers of two below the number of seeds, and that number."""
-        return _doubling(n_seeds)
+        return [*(2**i for i in range(n_seeds.bit_length()) if 2**i < n_seeds), n_seeds]
 
     def most_alive(self, alive: int, n_seeds: int) -> int:
         """Return half, rounded up."""
         return -(-alive // 2)
 
-    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
+    def survivors(self, rung: Rung) -> list[int]:
         """Return the better half."""
-        return sorted(ranked(scores, losses, fronts)[: math.ceil(len(scores) / 2)])
+        return sorted(rung.order[: self.most_alive(len(rung.order), rung.n_seeds)])
 
 
-class Thirding(Rule):
-    """Rungs of 1, 2, 4, … all seeds; after the first the best third by mean survives, then the better half."""
+class Cost(Halving):
+    """As halving, but of seconds too: survivors, taken best first, took at most half of those of the rung together.
 
-    def rungs(self, n_seeds: int) -> list[int]:
-        """Return the powers of two below the number of seeds, and that number."""
-        return _doubling(n_seeds)
+    The best goes on whatever it took, and who does not fit is passed over.
+    """
 
-    def most_alive(self, alive: int, n_seeds: int) -> int:
-        """Return a third of those of one seed, half of the others, rounded up."""
-        return -(-alive // (3 if n_seeds == 1 else 2))
+    by_cost = True
 
-    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
-        """Return the best third or half."""
-        order = ranked(scores, losses, fronts)
-        return sorted(order[: self.most_alive(len(order), len(scores[order[0]]))])
+    def survivors(self, rung: Rung) -> list[int]:
+        """Return the best and those of the better half that fit beside it."""
+        left = sum(rung.seconds[k] for k in rung.order) / 2
+        going = []
+        for k in rung.order:
+            if not going or rung.seconds[k] <= left:
+                going.append(k)
+                left -= rung.seconds[k]
+        return sorted(going[: self.most_alive(len(rung.order), rung.n_seeds)])
 
 
-class Paired(Rule):
-    """A seed more a rung; who is not significantly worse than the leader survives, and who is on the front.
+class Elimination(Rule):
+    """A seed more a rung: after the first the best third goes on, later who is level with the leader.
 
-    The deficit to the leader is paired over seeds, its variance pooled over configurations, and tested at ALPHA
-    one-sided, from two seeds on.
+    That is who is behind by no more than a standard error, or on the front of two metrics; two thirds at most. The
+    deficit to the leader is paired over seeds, its variance pooled over configurations. Successive elimination
+    (Even-Dar et al. 2006) with the error in the place of a bound. Ended runs count among those that are out.
     """
 
     def rungs(self, n_seeds: int) -> list[int]:
         """Return 1, 2, 3, …, all."""
         return list(range(1, n_seeds + 1))
 
-    def survivors(self, scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
-        """Return the leader and those whose deficit is within the bound."""
-        order = ranked(scores, losses, fronts)
-        leader, seeds = order[0], sorted(scores[order[0]])
-        n = len(seeds)
-        if n < 2 or len(order) < 2:
-            return sorted(order)
-        deficits = {k: np.array([scores[leader][s] - scores[k][s] for s in seeds]) for k in order[1:]}
-        freedom = len(deficits) * (n - 1)
-        pooled = sum(float(((d - d.mean()) ** 2).sum()) for d in deficits.values()) / freedom
-        from scipy.special import stdtrit
+    def most_alive(self, alive: int, n_seeds: int) -> int:
+        """Return a third of those of one seed, two thirds of the others, rounded up."""
+        return -(-alive // 3) if n_seeds == 1 else -(-2 * alive // 3)
 
-        bound = float(stdtrit(freedom, 1 - ALPHA)) * math.sqrt(pooled / n)
-        return sorted([leader, *(k for k, d in deficits.items() if d.mean() <= bound or fronts.get(k) == 1)])
+    def survivors(self, rung: Rung) -> list[int]:
+        """Return the best third, or the leader and who is level with it."""
+        leader, *others = rung.order[: self.most_alive(rung.began, rung.n_seeds)]
+        if rung.n_seeds == 1 or not others:
+            return sorted([leader, *others])
+        values = np.array([[rung.scores[k][seed] for seed in sorted(rung.scores[k])] for k in rung.order])
+        deficits = values[0] - values
+        error = math.sqrt(deficits[1:].var(axis=1, ddof=1).mean() / rung.n_seeds)
+        behind = dict(zip(rung.order, deficits.mean(axis=1), strict=True))
+        return sorted([leader, *(k for k in others if behind[k] <= error or rung.fronts.get(k) == 1)])
 
 
 RULES: dict[str, Rule] = {
     "none": NoRace(),
     "halving": Halving(),
-    "thirding": Thirding(),
-    "paired": Paired(),
+    "elimination": Elimination(),
+    "cost": Cost(),
 }
 
 
@@ -208,37 +232,21 @@ class Asha(Stopping):
         return [e for e in (grace, 3 * grace) if e < epochs]
 
 
-class Median(Stopping):
-    """From a ninth of the epochs on a run must reach the median of the earlier ones there (Golovin et al. 2017)."""
-
-    share = 0.5
-
-    def judged(self, grace: int, epochs: int) -> Sequence[int]:
-        """Return every epoch but the last."""
-        return range(grace, epochs)
-
-
 class Once(Stopping):
-    """Once, at a third of the epochs, a run must reach the median of the earlier ones there."""
+    """Once, at two fifths of the epochs, a run must reach the median of the earlier ones there."""
 
     share = 0.5
 
     def judged(self, grace: int, epochs: int) -> Sequence[int]:
         """Return that epoch, rounded up."""
-        return [e for e in (-(-epochs // 3),) if e < epochs]
+        return [e for e in (-(-2 * epochs // 5),) if e < epochs]
 
 
 STOPPINGS: dict[str, Stopping] = {
     "none": NoStopping(),
-    "asha": Asha(),
-    "median": Median(),
     "once": Once(),
+    "asha": Asha(),
 }
-
-
-def _doubling(n_seeds: int) -> list[int]:
-    """Return the powers of two below the number of seeds, and that number."""
-    return [*(2**i for i in range(n_seeds.bit_length()) if 2**i < n_seeds), n_seeds]
 
 
 def ended_at(curve: Sequence[float], limits: Mapping[int, float]) -> int | None:
@@ -246,7 +254,9 @@ def ended_at(curve: Sequence[float], limits: Mapping[int, float]) -> int | None:
     return next((e for e in sorted(limits) if e <= len(curve) and curve[e - 1] < limits[e]), None)
 
 
-def ranked(scores: Scores, losses: Losses = NONE, fronts: Fronts = NONE) -> list[int]:
+def ranked(
+    scores: Scores, losses: Mapping[int, float] = NONE, fronts: Mapping[int, float] = NONE
+) -> list[int]:
     """Return the configurations by front, then mean, best first, ties to the lower loss, then the lower number."""
     means = {k: float(np.mean(list(v.values()))) for k, v in scores.items()}
     return sorted(means, key=lambda k: (fronts.get(k, math.inf), -means[k], losses.get(k, math.inf), k))

@@ -84,9 +84,9 @@ class Search(Strict):
     """The tuning seeds."""
     sampler: Sampler = "tpe"
     """What proposes configurations."""
-    racing: Literal["none", "halving", "thirding", "paired"] = "halving"
+    racing: Literal["none", "halving", "elimination", "cost"] = "halving"
     """How configurations earn further seeds."""
-    early_stopping: Literal["none", "asha", "median", "once"] = "none"
+    early_stopping: Literal["none", "once", "asha"] = "none"
     """What ends runs that fall behind."""
     ahead: Annotated[int, Field(ge=1)] = 4
     """Configuration k is proposed from the first results of 0 … k - ahead."""

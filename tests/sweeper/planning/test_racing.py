@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeper.planning import racing
-from sweeper.planning.racing import RULES, STOPPINGS, Curves, Rule, Stopping, ended_at, ranked
+from sweeper.planning.racing import RULES, STOPPINGS, Curves, Rule, Rung, Stopping, ended_at, ranked
 from sweeper.study.schema import Search
+
+
+def kinds(base):
+    """All classes below one."""
+    return [kind for own in base.__subclasses__() for kind in (own, *kinds(own))]
 
 
 @pytest.mark.parametrize(
@@ -21,23 +25,15 @@ from sweeper.study.schema import Search
 )
 def test_every_rule_is_reached_by_its_name_in_a_study(key, rules, base):
     assert set(get_args(Search.model_fields[key].annotation)) == set(rules)
-    assert sorted(type(rule).__name__ for rule in rules.values()) == sorted(
-        kind.__name__ for kind in base.__subclasses__()
-    )
+    assert {type(rule) for rule in rules.values()} == set(kinds(base))
 
 
 def test_by_two_metrics_fronts_rank_before_means_and_what_is_on_none_comes_last():
     scores = {k: {0: value} for k, value in enumerate([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])}
     fronts = {0: 1, 1: 2, 2: 1, 3: 2}
     assert ranked(scores, fronts=fronts) == [0, 2, 1, 3, 4, 5]
-    assert RULES["halving"].survivors(scores, {}, fronts) == [0, 1, 2]
-    assert RULES["thirding"].survivors(scores, {}, fronts) == [0, 2]
-
-
-def test_paired_keeps_who_is_on_the_front_however_far_behind():
-    scores = {k: dict.fromkeys((0, 1, 2), value) for k, value in enumerate([0.9, 0.5, 0.5])}
-    assert RULES["paired"].survivors(scores) == [0]
-    assert RULES["paired"].survivors(scores, {}, {0: 1, 1: 2, 2: 1}) == [0, 2]
+    assert survivors("halving", scores, fronts=fronts) == [0, 1, 2]
+    assert survivors("elimination", scores, fronts=fronts) == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -49,8 +45,8 @@ def test_paired_keeps_who_is_on_the_front_however_far_behind():
         ("halving", 4, [1, 2, 4]),
         ("halving", 5, [1, 2, 4, 5]),
         ("halving", 8, [1, 2, 4, 8]),
-        ("paired", 4, [1, 2, 3, 4]),
-        ("thirding", 5, [1, 2, 4, 5]),
+        ("cost", 5, [1, 2, 4, 5]),
+        ("elimination", 4, [1, 2, 3, 4]),
         ("none", 4, [4]),
     ],
 )
@@ -64,9 +60,11 @@ def test_seeds_at_each_rung(rule, n, expected):
         ("halving", 8, 4, 8 + 4 * 1 + 2 * 2),
         ("halving", 9, 4, 9 + 5 * 1 + 3 * 2),
         ("halving", 8, 1, 8),
-        ("thirding", 16, 4, 16 + 6 * 1 + 3 * 2),
-        ("thirding", 9, 2, 9 + 3),
-        ("paired", 8, 4, 8 * 4),
+        ("cost", 8, 4, 8 + 4 * 1 + 2 * 2),
+        ("elimination", 16, 4, 16 + 6 + 4 + 3),
+        ("elimination", 9, 2, 9 + 3),
+        ("elimination", 3, 4, 3),  # the race is over where one is left
+        ("halving", 2, 4, 2),
         ("none", 8, 4, 8 * 4),
         ("halving", 1, 4, 0),
     ],
@@ -81,7 +79,7 @@ def test_the_number_of_runs(rule, configurations, seeds, expected):
         ("none", 6, 3, 2, 4, 12),  # four proposals of three seeds
         ("none", 2, 3, 2, 4, 6),  # no more than there are
         ("halving", 6, 4, 2, 2, 4),  # 2 proposals; then 3 earn one seed more, 2 of them two
-        ("thirding", 17, 4, 2, 2, 6),  # 6 earn one seed more, 3 of them two
+        ("elimination", 17, 4, 2, 2, 6),  # 6 earn one seed more
         ("halving", 6, 4, 5, 2, 5),  # the final seeds
         ("halving", 1, 4, 3, 2, 3),  # nothing to search
     ],
@@ -90,61 +88,76 @@ def test_how_many_runs_of_an_arm_can_be_under_way(rule, configurations, seeds, f
     assert RULES[rule].at_once(configurations, seeds, final, ahead) == expected
 
 
+def survivors(rule, scores, began=0, **known):
+    return RULES[rule].survivors(Rung(scores, began or len(scores), **known))
+
+
 def test_halving_keeps_the_better_half_and_the_earlier_of_equals():
     scores = {0: {0: 0.5}, 1: {0: 0.9}, 2: {0: 0.5}, 3: {0: 0.1}, 4: {0: 0.5}}
-    assert RULES["halving"].survivors(scores) == [0, 1, 2]
-    assert RULES["halving"].survivors({7: {0: 0.1}}) == [7]
-
-
-def test_thirding_keeps_the_best_third_of_one_seed_and_the_better_half_of_more():
-    one = {k: {0: k / 10} for k in range(7)}
-    assert RULES["thirding"].survivors(one) == [4, 5, 6]
-    assert RULES["thirding"].survivors({k: {0: k / 10, 1: k / 10} for k in (4, 5, 6)}) == [5, 6]
-    assert RULES["thirding"].survivors({7: {0: 0.1}}) == [7]
+    assert survivors("halving", scores) == [0, 1, 2]
+    assert survivors("halving", {7: {0: 0.1}}) == [7]
 
 
 def test_equal_means_are_told_apart_by_the_loss_then_by_the_number():
     scores = {k: {0: 0.5} for k in range(4)} | {4: {0: 0.9}}
     assert ranked(scores) == [4, 0, 1, 2, 3]
     assert ranked(scores, {0: 0.3, 2: 0.1, 3: 0.3}) == [4, 2, 0, 3, 1]
-    assert RULES["halving"].survivors(scores, {1: 0.1, 3: 0.2, 4: 9.0}) == [1, 3, 4]
+    assert survivors("halving", scores, losses={1: 0.1, 3: 0.2, 4: 9.0}) == [1, 3, 4]
 
 
 def test_none_keeps_all():
-    assert RULES["none"].survivors({3: {0: 0.1}, 1: {0: 0.9}}) == [1, 3]
+    assert survivors("none", {3: {0: 0.1}, 1: {0: 0.9}}) == [1, 3]
 
 
-def test_paired_needs_two_seeds():
-    assert RULES["paired"].survivors({0: {0: 0.9}, 1: {0: 0.1}}) == [0, 1]
+def test_by_cost_the_best_goes_on_and_whoever_fits_into_half_of_the_seconds_beside_it():
+    scores = {k: {0: 1 - k / 10} for k in range(6)}
+    assert survivors("cost", scores, seconds=dict.fromkeys(range(6), 2.0)) == [0, 1, 2]  # as halving
+    dear = {0: 4.0, 1: 6.0, 2: 3.0, 3: 2.0, 4: 2.0, 5: 3.0}  # 20, of which survivors may have taken 10
+    assert survivors("cost", scores, seconds=dear) == [0, 1]
+    assert survivors("cost", scores, seconds={**dear, 1: 6.5}) == [0, 2, 3]  # 1 is passed over
+    assert survivors("cost", scores, seconds={**dear, 0: 90.0}) == [0]  # the best goes on whatever it took
+    cheap = {0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0, 4: 30.0, 5: 30.0}
+    assert survivors("cost", scores, seconds=cheap) == [0, 1, 2]  # no more than half of them
 
 
-def test_paired_drops_a_significant_deficit_only():
-    noise = [0.00, 0.02, -0.02, 0.01]
-    shared = [0.1, -0.2, 0.15, 0.0]  # of the seeds, the same for all: pairing takes it out
+def test_elimination_keeps_the_best_third_of_one_seed():
+    assert survivors("elimination", {k: {0: k / 10} for k in range(7)}) == [4, 5, 6]
+    assert survivors("elimination", {k: {0: k / 10} for k in range(7)}, began=12) == [
+        3,
+        4,
+        5,
+        6,
+    ]  # five were ended
+    assert survivors("elimination", {7: {0: 0.1}}) == [7]
+    assert survivors("elimination", {7: {0: 0.1, 1: 0.2}}) == [7]
 
-    def values(mean, sign):
-        return {s: mean + shared[s] + sign * noise[s] for s in range(4)}
 
-    scores = {0: values(0.80, 1), 1: values(0.79, -1), 2: values(0.50, 1)}
-    assert RULES["paired"].survivors(scores) == [0, 1]
+MOST_OF_SIX = 4  # two thirds
+SHARED = [0.1, -0.2, 0.15, 0.0]  # of the seeds, the same for all: pairing takes it out
 
 
-def test_the_bound_is_students_t_on_the_pooled_variance_of_the_deficits(monkeypatch):
+def test_elimination_keeps_who_is_within_a_standard_error_of_the_leader():
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(5, 3)) * 0.01 + np.array([[0.9], [0.89], [0.885], [0.88], [0.7]])
-    scores = {k: dict(enumerate(row)) for k, row in enumerate(values.tolist())}
-    deficits = values[values.mean(1).argmax()] - values
-    others = [k for k in range(5) if deficits[k].any()]
-    pooled = np.mean([deficits[k].var(ddof=1) for k in others])
-    for alpha in (0.01, 0.1, 0.3):
-        bound = stats.t.ppf(1 - alpha, df=len(others) * 2) * math.sqrt(pooled / 3)
-        expected = [k for k in range(5) if deficits[k].mean() <= bound]
-        monkeypatch.setattr(racing, "ALPHA", alpha)
-        assert RULES["paired"].survivors(scores) == expected
+    for _ in range(50):
+        values = np.add(SHARED, rng.normal(size=(6, 4)) * 0.02 + rng.uniform(0, 0.04, size=(6, 1)))
+        order = np.argsort(-values.mean(1))
+        deficits = (values[order[0]] - values)[order]
+        error = stats.sem(deficits[1:], axis=1)
+        bound = math.sqrt(np.mean(error**2))
+        expected = [int(k) for k, d in zip(order, deficits, strict=True) if d.mean() <= bound]
+        scores = {k: dict(enumerate(row)) for k, row in enumerate(values.tolist())}
+        assert survivors("elimination", scores) == sorted(expected[:MOST_OF_SIX])
 
 
-def test_equal_configurations_all_survive():
-    assert RULES["paired"].survivors({k: {0: 0.5, 1: 0.6} for k in range(3)}) == [0, 1, 2]
+def test_of_equal_configurations_the_most_that_may_survive_do():
+    equal = {k: {0: 0.5, 1: 0.6} for k in range(6)}
+    assert survivors("elimination", equal) == list(range(MOST_OF_SIX))
+
+
+def test_elimination_keeps_who_is_on_the_front_of_two_metrics():
+    scores = {k: {0: 0.9 - k / 10, 1: 0.9 - k / 10} for k in range(6)}
+    assert survivors("elimination", scores) == [0]
+    assert survivors("elimination", scores, fronts={0: 1, 4: 1, 1: 2, 2: 2, 3: 2, 5: 3}) == [0, 4]
 
 
 CURVES = [[0.1 * k + 0.01 * e for e in range(1, 19)] for k in range(6)]
@@ -157,20 +170,14 @@ def test_asha_asks_for_the_best_third_after_a_ninth_and_a_third():
     assert sum(curve[5] >= limits[6] for curve in CURVES) == 2
 
 
-def test_median_asks_for_the_median_from_a_ninth_on():
-    limits = STOPPINGS["median"].limits(CURVES, 18)
-    assert set(limits) == set(range(2, 18))
-    assert limits[9] == pytest.approx(np.median([curve[8] for curve in CURVES]))
-
-
-def test_once_asks_for_the_median_at_a_third():
+def test_once_asks_for_the_median_at_two_fifths():
     limits = STOPPINGS["once"].limits(CURVES, 18)
-    assert limits == {6: pytest.approx(np.median([curve[5] for curve in CURVES]))}
+    assert limits == {8: pytest.approx(np.median([curve[7] for curve in CURVES]))}
     assert [set(STOPPINGS["once"].limits([[0.5] * n] * 3, n)) for n in (1, 2, 4, 20)] == [
         set(),
         {1},
         {2},
-        {7},
+        {8},
     ]
 
 
@@ -198,7 +205,7 @@ def test_a_share_of_the_curves_is_what_numpy_says():
 def test_the_last_epoch_ends_nothing(epochs, asha):
     curves = [[0.5] * epochs] * 3
     assert set(STOPPINGS["asha"].limits(curves, epochs)) == asha
-    assert epochs not in STOPPINGS["median"].limits(curves, epochs)
+    assert epochs not in STOPPINGS["once"].limits(curves, epochs)
 
 
 def test_a_run_ends_at_the_first_limit_it_does_not_reach():

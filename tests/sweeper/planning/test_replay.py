@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -78,26 +79,40 @@ def test_without_rules_the_best_is_chosen_and_every_epoch_spent():
 
 def test_racing_spends_what_its_rungs_hold():
     pool = pool_of([0.5, 0.9, 0.7, 0.6, 0.2, 0.1], seeds=4)
-    halving = (6 + 3 * 1 + 2 * 2) * EPOCHS
-    thirding = (6 + 2 * 1 + 1 * 2) * EPOCHS
-    assert [replay(pool, Rule(racing=r), o).epochs for r in ("halving", "thirding") for o in (0, 5)] == [
-        halving,
-        halving,
-        thirding,
-        thirding,
-    ]
+    for order in (0, 5):
+        assert replay(pool, Rule(racing="halving"), order).epochs == (6 + 3 * 1 + 2 * 2) * EPOCHS
+        assert (
+            replay(pool, Rule(racing="elimination"), order).epochs == (6 + 2 * 1) * EPOCHS
+        )  # then one leads clearly
+
+
+def test_racing_by_cost_saves_seconds_where_configurations_differ_in_them():
+    pool = pool_of([0.9, 0.8, 0.7, 0.6, 0.2, 0.1], seeds=2)
+    dear = {
+        key: replace(run, seconds=run.seconds * (6 if key[0] == 1 else 1))
+        for key, run in pool.records.items()
+    }
+    pool = replace(pool, records=dear)
+    for order in range(4):
+        halving, cost = (replay(pool, Rule(racing=rule), order) for rule in ("halving", "cost"))
+        assert halving.seconds == (11 + 8) * 10.0 * EPOCHS
+        assert (
+            cost.seconds == (11 + 3) * 10.0 * EPOCHS
+        )  # two that are cheap go on in the place of the dear one
+        assert halving.chosen == cost.chosen == 0
 
 
 def test_early_stopping_ends_a_recorded_run_where_it_would_have_ended():
     pool, rule = pool_of([0.5, 0.6, 0.7, 0.8, 0.1, 0.2, 0.3, 0.1, 0.2], seeds=1), Rule(early_stopping="once")
     for order in range(6):
         found, (search, numbers) = replay(pool, rule, order), search_of(pool, rule, order)
-        at_a_third = [pool.records[k, 0].curve[1] for k in numbers]
-        known = [at_a_third[: max(i - search.ahead + 1, 0)] for i in range(len(numbers))]
+        at_two_fifths = [pool.records[k, 0].curve[2] for k in numbers]
+        known = [at_two_fifths[: max(i - search.ahead + 1, 0)] for i in range(len(numbers))]
         ended = [
-            len(k) >= 3 and value < statistics.median(k) for value, k in zip(at_a_third, known, strict=True)
+            len(k) >= 3 and value < statistics.median(k)
+            for value, k in zip(at_two_fifths, known, strict=True)
         ]
-        assert found.epochs == sum(2 if early else EPOCHS for early in ended)
+        assert found.epochs == sum(3 if early else EPOCHS for early in ended)
         assert found.chosen == 3
         assert any(ended)
 
