@@ -232,6 +232,16 @@ class Asha(Stopping):
         return [e for e in (grace, 3 * grace) if e < epochs]
 
 
+class Median(Stopping):
+    """From a ninth of the epochs on a run must reach the median of the earlier ones there (Golovin et al. 2017)."""
+
+    share = 0.5
+
+    def judged(self, grace: int, epochs: int) -> Sequence[int]:
+        """Return every epoch but the last."""
+        return range(grace, epochs)
+
+
 class Once(Stopping):
     """Once, at two fifths of the epochs, a run must reach the median of the earlier ones there."""
 
