@@ -53,7 +53,7 @@ KINDS = {
         "racing": "cost",
         "early_stopping": "once",
     },
-    "grid, halving, once": {"sampler": "grid", "early_stopping": "once"},
+    "grid, halving, median": {"sampler": "grid", "early_stopping": "median"},
     "random, ahead 1": {"sampler": "random", "ahead": 1},
     "tpe, ahead 7": {"ahead": 7, "early_stopping": "asha"},
     "tpe, a time that is too short for all": {"hours": 36 / 3600},
