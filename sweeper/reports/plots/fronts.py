@@ -58,7 +58,7 @@ def pareto(
                 for rival in rivals[name]:
                     _front(place, panels[rival], axes, color="0.8", linewidth=0.8)
                 _panel(place, panels[name], axes)
-                place.set_title(fill(name, 96 // across))
+                place.set_title(fill(f"{name}, n = {_most(panels[name])}", 96 // across))
                 place.set_xlabel(axes[0].label if i + across >= len(part) else "")
                 place.set_ylabel(axes[1].label if i % across == 0 else "")
             figure.supxlabel(
@@ -110,15 +110,17 @@ def _front(place: Axes, found: Sequence[Found], axes: Sequence[Axis], **look: ob
         place.plot(x, y, drawstyle="steps-pre" if axes[0].direction == "max" else "steps-post", **look)
 
 
+def _most(found: Sequence[Found]) -> int:
+    """Return how many tuning seeds the configurations have that have the most."""
+    return max(one.n for one in found)
+
+
 def _note(panels: Mapping[str, Sequence[Found]], rivals: Mapping[str, Sequence[str]], axis: Axis) -> str:
-    counts = {one.n for found in panels.values() for one in found}
-    most = max(counts)
-    seeds = f"{most} tuning seed{'s' * (most > 1)}"
-    faint = ", faint: fewer" if len(counts) > 1 else ""
+    faint = ", faint: fewer" if any(not one.whole for found in panels.values() for one in found) else ""
     if any(_beyond(one, _edge(found, axis), axis) for found in panels.values() for one in found):
         faint += ", triangles: far behind the published defaults, beyond the axis"
     others = "; grey: fronts of the other arms" if any(rivals.values()) else ""
     return (
-        f"● a configuration, mean ± std over {seeds} on validation{faint}; line: the front of those with {most};"
+        f"● a configuration, mean ± std over n tuning seeds on validation{faint}; line: the front of those with n;"
         f" red: the selected{others}"
     )
