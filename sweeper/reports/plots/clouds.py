@@ -41,7 +41,8 @@ def clouds(lines: Mapping[str, Mapping[Column, Cloud]], path: Path | str, title:
     Of more than MOST classes only their number is said. What one page does not hold goes on in files numbered from 2.
     Return the files written.
     """
-    columns = list(dict.fromkeys(column for line in lines.values() for column in line))
+    by_length = sorted(lines.values(), key=len, reverse=True)  # the longest has all in their order
+    columns = list(dict.fromkeys(column for line in by_length for column in line))
     side = min(SIDE, (TEXT - 0.4) / len(columns))
     keys = _keys(columns)
     most = max((len(column.names) for column in columns if column.classes), default=0)
@@ -56,10 +57,7 @@ def clouds(lines: Mapping[str, Mapping[Column, Cloud]], path: Path | str, title:
             grid = figure.subplots(len(part), len(columns), squeeze=False)
             for place, (line, name) in enumerate(zip(grid, part, strict=True)):
                 for axes, column in zip(line, columns, strict=True):
-                    if column not in lines[name]:
-                        axes.set_visible(False)
-                        continue
-                    _panel(axes, column, lines[name][column])
+                    _panel(axes, column, lines[name].get(column))
                     if place == 0:
                         axes.set_title(fill(column.title, int(side / CHARACTER)))
                 line[0].set_ylabel(fill(name, int(side / CHARACTER)))
@@ -94,15 +92,17 @@ def _keys(columns: list[Column]) -> list[tuple]:
     return list(found.values())
 
 
-def _panel(axes: Axes, column: Column, cloud: Cloud) -> None:
+def _panel(axes: Axes, column: Column, cloud: Cloud | None) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(cloud is not None)
+    if cloud is None:
+        return
     for i in range(len(column.names)):
         colour, marker = _look(i, column)
         own = cloud.points[cloud.of == i]
         axes.scatter(*own.T, s=SIZE, color=colour, marker=marker, alpha=0.7, linewidths=0, rasterized=True)
     axes.set_xlabel(cloud.note, fontsize=SMALL)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[["top", "right"]].set_visible(True)
     axes.margins(0.05)
 
 
