@@ -29,7 +29,7 @@ def _arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _gradcam(options: argparse.Namespace) -> int:
-    from sweeper.service import gradcam
+    from sweeper.service.figures import gradcam
 
     (history, storage), root = _finished(options), data_root(options.data_root)
     images = gradcam.images_of(history, storage, root)
@@ -47,7 +47,7 @@ def _of_features(command: argparse.ArgumentParser) -> None:
 
 
 def _features(options: argparse.Namespace) -> int:
-    from sweeper.service import features
+    from sweeper.service.figures import features
 
     history, storage = _finished(options)
     return _told(storage, *features.draw(history, storage, data_root(options.data_root)))
@@ -62,14 +62,14 @@ def _of_confusion(command: argparse.ArgumentParser) -> None:
 
 
 def _confusion(options: argparse.Namespace) -> int:
-    from sweeper.service import predicted
+    from sweeper.service.figures import predicted
 
     history, storage = _finished(options)
     return _told(storage, *predicted.confusion(history, storage, options.condition, options.certain))
 
 
 def _uncertainty(options: argparse.Namespace) -> int:
-    from sweeper.service import predicted
+    from sweeper.service.figures import predicted
 
     history, storage = _finished(options)
     return _told(storage, *predicted.uncertainty(history, storage))

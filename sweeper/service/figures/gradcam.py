@@ -14,8 +14,8 @@ from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError, choose
 from sweeper.reports.figures import file_name
 from sweeper.reports.plots.heatmaps import overlays
-from sweeper.service.epochs import after
-from sweeper.service.kept import each_arm, order_of
+from sweeper.service.figures.epochs import after
+from sweeper.service.figures.kept import each_arm, order_of
 
 
 def draw(

@@ -16,7 +16,7 @@ from sweeper.models.errors import UserError, choose
 from sweeper.reports.figures import file_name
 from sweeper.reports.plots.densities import Panel, densities
 from sweeper.reports.plots.heatmaps import Square, squares
-from sweeper.service.kept import each_arm
+from sweeper.service.figures.kept import each_arm
 from sweeper.tracking import predictions
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from sweeper import bridge
 from sweeper.ledger.file import Ledger
 from sweeper.ledger.storage import Storage
 from sweeper.models.errors import UserError
-from sweeper.service.epochs import after
-from sweeper.service.kept import order_of
+from sweeper.service.figures.epochs import after
+from sweeper.service.figures.kept import order_of
 
 STUDY = {
     "dataset": {"name": "synthetic", "kind": "image", "train": 48, "validation": 24, "test": 24},

@@ -14,7 +14,7 @@ from sweeper.ledger.records import ArmPlan, RunRecord
 from sweeper.ledger.storage import Storage
 from sweeper.reports.figures import file_name
 from sweeper.reports.plots.clouds import Cloud, Column, clouds
-from sweeper.service.kept import each_arm, order_of
+from sweeper.service.figures.kept import each_arm, order_of
 
 MOST_ROWS = 1000  # that are drawn
 Panels = dict[Column, Cloud]
